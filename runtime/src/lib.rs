@@ -1,4 +1,9 @@
 //! Drives `niyanta_core` with a real database, a real broker and HTTP.
 
 pub mod broker;
+#[cfg(feature = "real")]
+pub mod cli;
+#[cfg(feature = "real")]
+pub mod commands;
+pub mod config;
 pub mod store;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `niyanta` binary: everything is in [`runtime::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    runtime::cli::run()
+}
