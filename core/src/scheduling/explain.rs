@@ -100,4 +100,23 @@ impl PendingReason {
             Self::RunAfter { .. } => PendingCode::RunAfter,
         }
     }
+
+    /// Whether recording `other` after this would tell nothing new. A count of workers alone is
+    /// not worth a write for each workload that waits.
+    #[must_use]
+    pub fn is_same_record(&self, other: &Self) -> bool {
+        self.code() == other.code() && self.lasting() == other.lasting()
+    }
+
+    /// The part of a reason, beside its code, that is worth recording when it changes.
+    const fn lasting(&self) -> Option<i64> {
+        match self {
+            Self::NoCapableWorker { .. }
+            | Self::NoCapacity { .. }
+            | Self::Affinity { .. }
+            | Self::AntiAffinity { .. } => None,
+            Self::CustomerLimit { limit, .. } => Some(*limit as i64),
+            Self::RetryBackoff { until } | Self::RunAfter { until } => Some(until.0),
+        }
+    }
 }
