@@ -6,4 +6,5 @@ pub mod cli;
 #[cfg(feature = "real")]
 pub mod commands;
 pub mod config;
+pub mod protocol;
 pub mod store;
