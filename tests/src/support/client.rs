@@ -26,14 +26,12 @@ pub struct Answer {
 
 impl Answer {
     /// The body, after asserting the status.
-    #[must_use]
     pub fn expect(self, status: u16) -> Value {
         assert_eq!(self.status, status, "unexpected answer: {}", self.text);
         self.body
     }
 
     /// Asserts a problem document (RFC 9457) with this status and code, and returns it.
-    #[must_use]
     pub fn expect_problem(self, status: u16, code: &str) -> Value {
         let kind = self
             .headers
@@ -207,9 +205,15 @@ impl Client {
         }
     }
 
-    /// The workload now.
+    /// The workload now; waits as told while rate-limited.
     pub async fn workload(&self, id: &str) -> Value {
-        self.get(&format!("/v1/workloads/{id}")).await.expect(200)
+        loop {
+            let answer = self.get(&format!("/v1/workloads/{id}")).await;
+            if answer.status != 429 {
+                return answer.expect(200);
+            }
+            sleep(retry_after(&answer)).await;
+        }
     }
 
     /// Waits until the workload satisfies `probe`, panicking with its last state otherwise.

@@ -92,7 +92,7 @@ impl Cluster {
             let options = this.coordinator_options(&format!("coordinator-{}", index + 1));
             this.coordinators.push(Coordinator::spawn(options));
         }
-        for coordinator in &mut this.coordinators {
+        for coordinator in &this.coordinators {
             coordinator.ready().await;
         }
         let (_customer, key) = this.new_customer("enterprise", "acme").await;
@@ -239,7 +239,7 @@ impl Cluster {
     }
 
     /// Sends a signal to a coordinator.
-    pub fn signal(&mut self, index: usize, signal: Signal) {
+    pub fn signal(&self, index: usize, signal: Signal) {
         self.coordinators[index].process.signal(signal);
     }
 }

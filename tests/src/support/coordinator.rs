@@ -50,7 +50,7 @@ impl Coordinator {
     }
 
     /// Waits until `/ready` answers 200.
-    pub async fn ready(&mut self) {
+    pub async fn ready(&self) {
         let client = self.anonymous();
         let what = format!("{} to be ready", self.options.name);
         until(&what, Duration::from_secs(30), async || {

@@ -72,8 +72,8 @@ impl Nats {
     }
 
     /// A signal to the server, for example SIGSTOP.
-    pub fn signal(&mut self, signal: Signal) {
-        if let Some(process) = &mut self.process {
+    pub fn signal(&self, signal: Signal) {
+        if let Some(process) = &self.process {
             process.signal(signal);
         }
     }

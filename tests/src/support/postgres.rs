@@ -84,7 +84,7 @@ impl Postgres {
 
     /// Stops it as an operator would (fast shutdown: open connections are closed).
     pub async fn stop(&mut self) {
-        if let Some(mut process) = self.process.take() {
+        if let Some(process) = self.process.take() {
             process.signal(Signal::INT);
             process.ended(Duration::from_secs(20)).await;
         }
@@ -96,8 +96,8 @@ impl Postgres {
     }
 
     /// SIGSTOP to the server process alone: open sessions go on, new connections hang.
-    pub fn signal(&mut self, signal: Signal) {
-        if let Some(process) = &mut self.process {
+    pub fn signal(&self, signal: Signal) {
+        if let Some(process) = &self.process {
             process.signal(signal);
         }
     }
@@ -154,8 +154,7 @@ impl Postgres {
             "-c",
             "max_connections=200",
         ]);
-        let mut process =
-            Process::start("postgres", &mut command, &self.scratch.join("postgres.log"));
+        let process = Process::start("postgres", &mut command, &self.scratch.join("postgres.log"));
         let url = self.url("postgres");
         let up = until("postgres to come up", Duration::from_secs(20), async || {
             if process.exit_status().is_some() {
@@ -188,7 +187,7 @@ impl Drop for Postgres {
     /// An immediate shutdown by the server itself ends its own children too, which `kill -9` of
     /// the first process would leave behind for a moment, in a folder that is being removed.
     fn drop(&mut self) {
-        if let Some(process) = &mut self.process {
+        if let Some(process) = &self.process {
             process.signal(Signal::CONT);
             process.signal(Signal::QUIT);
             for _ in 0..200 {

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub use rustix::process::Signal;
@@ -14,7 +15,8 @@ use super::wait::until;
 #[derive(Debug)]
 pub struct Process {
     name: String,
-    child: Child,
+    pid: Pid,
+    child: Mutex<Child>,
     log: PathBuf,
 }
 
@@ -31,37 +33,40 @@ impl Process {
             .unwrap_or_else(|error| panic!("cannot start {name} ({command:?}): {error}"));
         Self {
             name: name.to_owned(),
-            child,
+            pid: Pid::from_child(&child),
+            child: Mutex::new(child),
             log: log.to_owned(),
         }
     }
 
     /// Process id.
     #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    pub const fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// Sends a signal; a process that has ended is left alone.
-    pub fn signal(&mut self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         if self.exit_status().is_none() {
-            kill_process(Pid::from_child(&self.child), signal).unwrap();
+            kill_process(self.pid, signal).unwrap();
         }
     }
 
     /// `kill -9`, then reaps it.
-    pub fn kill(&mut self) {
-        let _already_ended = self.child.kill();
-        self.child.wait().unwrap();
+    pub fn kill(&self) {
+        // After a panic somewhere else the child must still be killed.
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let _already_ended = child.kill();
+        child.wait().unwrap();
     }
 
     /// Its exit status, if it has ended.
-    pub fn exit_status(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().unwrap()
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.child.lock().unwrap().try_wait().unwrap()
     }
 
     /// Waits for it to end by itself.
-    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
+    pub async fn ended(&self, within: Duration) -> ExitStatus {
         let what = format!(
             "{} to end; its log so far:\n{}",
             self.name,
