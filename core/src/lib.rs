@@ -7,15 +7,23 @@ extern crate alloc;
 
 pub mod batch;
 pub mod config;
+mod coordinator;
 mod effect;
 mod event;
 pub mod fleet;
 pub mod ids;
+pub mod invariants;
+mod persist;
 pub mod scheduling;
 pub mod snapshot;
+pub mod status;
 pub mod time;
+mod timer;
 pub mod workload;
 
 pub use config::Config;
+pub use coordinator::Coordinator;
 pub use effect::{Effect, ExitReason, Reply, ReplyStatus, StopOrder};
 pub use event::{Content, Event, PersistOutcome, Request, WorkerMessage};
+pub use status::Status;
+pub use timer::{Deadline, Timer};
