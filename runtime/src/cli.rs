@@ -7,12 +7,24 @@
 //! Exit status: 0 done, 1 failed, 2 wrong usage. Data goes to standard output, everything said to
 //! people to standard error, so that output can be piped without being cleaned first.
 
+mod client;
 mod config_flags;
+mod configs;
+mod connection;
+mod customers;
 mod failure;
+mod keys;
+mod logs;
+mod operator;
 mod output;
+mod paging;
 mod parse;
 mod problem;
+mod progress;
 mod server;
+mod submit;
+mod view;
+mod workloads;
 
 use std::process::ExitCode;
 
@@ -20,7 +32,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind}
 
 pub use server::WorkerArgs;
 
-use failure::Outcome;
+use connection::RootConnectionArgs;
+use failure::{Failure, Outcome};
 
 /// Coordinates long-running workloads across workers.
 #[derive(Debug, Parser)]
@@ -42,6 +55,8 @@ NIYANTA_API_KEY, else from a `niyanta dev` of this user.
 
 Exit status: 0 done, 1 failed, 2 wrong usage.")]
 struct Cli {
+    #[command(flatten)]
+    connection: RootConnectionArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -59,6 +74,38 @@ enum Command {
     /// The process between a worker and what it runs
     #[command(hide = true)]
     Guard(server::GuardArgs),
+    /// Submit a workload
+    Submit(submit::SubmitArgs),
+    /// Show one workload
+    Get(workloads::GetArgs),
+    /// List workloads
+    List(workloads::ListArgs),
+    /// Ask for a workload to be stopped for good
+    Cancel(workloads::ControlArgs),
+    /// Ask for a workload to checkpoint and stop until it is resumed
+    Pause(workloads::ControlArgs),
+    /// Ask for a paused workload to go on from its last checkpoint
+    Resume(workloads::ControlArgs),
+    /// Show what a workload wrote
+    Logs(logs::LogsArgs),
+    /// Show every change of a workload
+    Audit(logs::AuditArgs),
+    /// Follow a workload until it ends
+    Watch(workloads::WatchArgs),
+    /// Manage workload types
+    Configs(configs::ConfigsArgs),
+    /// List workers
+    Workers(operator::WorkersArgs),
+    /// Give a worker no new work
+    Drain(operator::DrainArgs),
+    /// Give a drained worker work again
+    Undrain(operator::UndrainArgs),
+    /// List coordinators
+    Coordinators(operator::CoordinatorsArgs),
+    /// Manage customers and their limits
+    Customers(customers::CustomersArgs),
+    /// Manage API keys
+    Keys(keys::KeysArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -88,12 +135,29 @@ fn parse_arguments() -> Result<Cli, clap::Error> {
 }
 
 fn dispatch(cli: Cli) -> Outcome {
+    let root = &cli.connection;
     match cli.command {
         Command::Dev(args) => server::dev(args),
         Command::Serve(args) => server::serve(&args),
         Command::Worker(args) => Ok(crate::commands::worker(args)?),
         Command::Migrate(args) => server::migrate(&args),
         Command::Guard(args) => Ok(crate::commands::guard(args.rest)?),
+        Command::Submit(args) => client(submit::submit(root, args)),
+        Command::Get(args) => client(workloads::get(root, args)),
+        Command::List(args) => client(workloads::list(root, args)),
+        Command::Cancel(args) => client(workloads::control(root, "cancel", args)),
+        Command::Pause(args) => client(workloads::control(root, "pause", args)),
+        Command::Resume(args) => client(workloads::control(root, "resume", args)),
+        Command::Logs(args) => client(logs::logs(root, args)),
+        Command::Audit(args) => client(logs::audit(root, args)),
+        Command::Watch(args) => client(workloads::watch(root, args)),
+        Command::Configs(args) => client(configs::run(root, args)),
+        Command::Workers(args) => client(operator::workers(root, args)),
+        Command::Drain(args) => client(operator::drain(root, args)),
+        Command::Undrain(args) => client(operator::undrain(root, args)),
+        Command::Coordinators(args) => client(operator::coordinators(root, args)),
+        Command::Customers(args) => client(customers::run(root, args)),
+        Command::Keys(args) => keys::run(root, args),
         Command::Completions { shell } => {
             output::raw(|out| {
                 clap_complete::generate(shell, &mut Cli::command(), "niyanta", out);
@@ -102,3 +166,15 @@ fn dispatch(cli: Cli) -> Outcome {
         }
     }
 }
+
+/// Runs a client command, which is one conversation and needs one thread.
+fn client(command: impl Future<Output = Outcome>) -> Outcome {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start: {error}")))?
+        .block_on(command)
+}
+
+#[cfg(test)]
+mod tests;

@@ -64,7 +64,7 @@ pub(super) fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>
 }
 
 /// Names and values, one pair a line.
-pub(super) fn details(pairs: &[(&str, String)]) -> Outcome<()> {
+pub(super) fn details(pairs: &[(String, String)]) -> Outcome<()> {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     raw(|out| {
         for (name, value) in pairs {
