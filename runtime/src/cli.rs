@@ -28,7 +28,7 @@ mod workloads;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use server::WorkerArgs;
 
@@ -121,9 +121,11 @@ pub fn run() -> ExitCode {
         Err(error) => {
             // A closed pipe while help is being printed leaves nobody to tell.
             error.print().ok();
-            match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitCode::from(failure::USAGE),
+            // Help that was asked for goes to standard output and is no error.
+            if error.use_stderr() {
+                ExitCode::from(failure::USAGE)
+            } else {
+                ExitCode::SUCCESS
             }
         }
     }

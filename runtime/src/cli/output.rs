@@ -36,9 +36,12 @@ pub(super) fn raw(fill: impl FnOnce(&mut Vec<u8>)) -> Outcome<()> {
     let mut out = io::stdout().lock();
     out.write_all(&buffer)
         .and_then(|()| out.flush())
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Failure::OutputClosed,
-            _ => Failure::failed(format!("cannot write to standard output: {error}")),
+        .map_err(|error| {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                Failure::OutputClosed
+            } else {
+                Failure::failed(format!("cannot write to standard output: {error}"))
+            }
         })
 }
 

@@ -224,14 +224,18 @@ fn parse_file(file: &Path) -> Result<Vec<(String, Value)>, String> {
         Value::Null => Ok(Vec::new()),
         Value::Mapping(mapping) => mapping
             .into_iter()
-            .map(|(name, value)| match name {
-                Value::String(name) => Ok((name, value)),
-                other => Err(format!("a key must be a word, not {}", kind(&other))),
+            .map(|(name, value)| match name.as_str() {
+                Some(name) => Ok((name.to_owned(), value)),
+                None => Err(format!("a key must be a word, not {}", kind(&name))),
             })
             .collect(),
-        other => Err(format!(
+        Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Sequence(_)
+        | Value::Tagged(_) => Err(format!(
             "must hold lines such as `server_port: 8080`, not {}",
-            kind(&other)
+            kind(&document)
         )),
     }
 }
