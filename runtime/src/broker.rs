@@ -4,6 +4,8 @@
 //! `publish` for anything. What the port does promise: a receiver that may have missed words can
 //! know it ([`Link::interruptions`]).
 
+#[cfg(test)]
+mod contract;
 pub mod embedded;
 #[cfg(feature = "real")]
 pub mod nats;
