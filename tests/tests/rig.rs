@@ -1,8 +1,11 @@
 //! The rig itself: servers that come back keep what they had, or the tests on top mean nothing.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::process::Command;
+
+use serde_json::json;
 use sqlx::{Connection, PgConnection, Row};
-use tests::{Nats, Postgres};
+use tests::{Nats, Postgres, Scratch, tree_digest};
 
 #[tokio::test]
 async fn postgres_killed_and_started_again_keeps_what_was_committed() {
@@ -47,4 +50,25 @@ async fn nats_comes_back_on_its_port() {
     );
     nats.start_again().await;
     async_nats::connect(&url).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_expected_digest_is_what_sha256sum_makes_of_the_tree() {
+    let scratch = Scratch::new();
+    let tree = scratch.tree("tree", 250, 3_000);
+    std::os::unix::fs::symlink("d0000/f000000", tree.join("link")).unwrap();
+    let script =
+        "find . -type f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum";
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(&tree)
+        .output()
+        .unwrap();
+    let theirs = String::from_utf8(output.stdout).unwrap();
+    let ours = tree_digest(&tree);
+    assert_eq!(ours["sha256"], theirs.split_whitespace().next().unwrap());
+    assert_eq!(
+        (&ours["files"], &ours["bytes"]),
+        (&json!(250), &json!(750_000))
+    );
 }

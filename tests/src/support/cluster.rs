@@ -1,5 +1,6 @@
 //! Postgres, NATS, coordinators, workers and a customer, ready to use.
 
+use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
@@ -236,6 +237,13 @@ impl Cluster {
         history.assert_sound(workload["version"].as_u64().unwrap());
         assert_eq!(history.count("workload.completed"), 1, "{history:#?}");
         workload
+    }
+
+    /// A tree that takes a debug build's `hash_tree` several seconds, so that it can be
+    /// interrupted after a checkpoint and long before its end.
+    #[must_use]
+    pub fn big_tree(&self) -> PathBuf {
+        self.scratch.tree("big-tree", 24_000, 10_000)
     }
 
     /// Sends a signal to a coordinator.

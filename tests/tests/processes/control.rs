@@ -61,12 +61,12 @@ async fn a_paused_hash_tree_resumes_where_it_stopped_through_a_follower() {
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     cluster.worker("w1", 4, &["hash_tree"]);
     let client = cluster.customer(cluster.follower().await);
-    let tree = cluster.scratch.tree("tree", 20_000, 6_000);
+    let tree = cluster.big_tree();
     let id = client.submit("hash_tree", json!({"path": tree})).await;
     let progress = |workload: &Value| workload["progress_percent"].as_u64().unwrap_or(0);
     client
         .wait_until(&id, "some progress", Duration::from_secs(60), |w| {
-            progress(w) >= 20
+            progress(w) >= 35
         })
         .await;
 

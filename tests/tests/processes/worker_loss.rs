@@ -1,6 +1,5 @@
 //! Workers die, restart, leave, and get impersonated.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ const LEASE_AND_MORE: Duration = Duration::from_secs(60);
 async fn a_killed_workers_hash_tree_goes_on_elsewhere_from_its_checkpoint() {
     let _turn = one_at_a_time().await;
     let mut cluster = Cluster::start(one_coordinator()).await;
-    let tree = big_tree(&cluster);
+    let tree = cluster.big_tree();
     let client = cluster.customer(0);
     cluster.worker("first", 2, &["hash_tree"]);
     let id = client.submit("hash_tree", json!({"path": tree})).await;
@@ -41,7 +40,7 @@ async fn a_killed_workers_hash_tree_goes_on_elsewhere_from_its_checkpoint() {
 async fn a_worker_told_to_stop_hands_its_work_over_at_once() {
     let _turn = one_at_a_time().await;
     let mut cluster = Cluster::start(one_coordinator()).await;
-    let tree = big_tree(&cluster);
+    let tree = cluster.big_tree();
     let client = cluster.customer(0);
     cluster.worker("first", 2, &["hash_tree"]);
     let id = client.submit("hash_tree", json!({"path": tree})).await;
@@ -183,11 +182,6 @@ fn one_coordinator() -> ClusterOptions {
     }
 }
 
-/// A tree that takes a debug build several seconds, so that it can be interrupted.
-fn big_tree(cluster: &Cluster) -> PathBuf {
-    cluster.scratch.tree("tree", 20_000, 6_000)
-}
-
 /// Waits until the workload has run long enough to have left a checkpoint (one a second).
 async fn half_way(client: &Client, id: &str) -> Value {
     let progress = |workload: &Value| workload["progress_percent"].as_u64().unwrap_or(0);
@@ -196,7 +190,7 @@ async fn half_way(client: &Client, id: &str) -> Value {
             progress(w) >= 5
         })
         .await;
-    let enough = progress(&first) + 20;
+    let enough = progress(&first) + 30;
     let found = client
         .wait_until(id, "more progress", Duration::from_secs(120), |w| {
             progress(w) >= enough
