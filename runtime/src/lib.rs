@@ -1,10 +1,15 @@
 //! Drives `niyanta_core` with a real database, a real broker and HTTP.
 
+pub mod ambient;
 pub mod broker;
 #[cfg(feature = "real")]
 pub mod cli;
 #[cfg(feature = "real")]
 pub mod commands;
 pub mod config;
+pub mod hints;
+pub mod http;
+pub mod metrics;
 pub mod protocol;
+pub mod status;
 pub mod store;

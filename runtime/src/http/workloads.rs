@@ -1,0 +1,516 @@
+//! Workloads: submit, list, show, control, audit.
+
+use super::{
+    ApiState, BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX,
+    auth::Tenant,
+    body::{JsonBody, OptionalJsonBody, PathId},
+    dto::{AuditEvent, AuditList, BatchResult, Workload, WorkloadList},
+    error::{ApiError, Code},
+    finish::RequestId,
+    json::Errors,
+    json::Fields,
+    outcome,
+    pagination::{PageSize, Paging, Question, RECORDS, RESOURCES, read_row_place, row_place},
+    query::Params,
+    submission::{self, Submitter},
+    wait::changed_workload,
+};
+use crate::store::{
+    Json as JsonValue, Page, Submission, SubmitOutcome, Wish, WishOutcome, WorkloadFilter,
+    WorkloadView,
+};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use niyanta_core::{
+    ids::WorkloadId,
+    workload::{Desired, Status},
+};
+use serde_json::json;
+use std::collections::{BTreeMap, btree_map::Entry};
+use tokio::time::Duration;
+
+type Body = JsonBody<BODY_BYTES_MAX>;
+type OptionalBody = OptionalJsonBody<BODY_BYTES_MAX>;
+
+/// Most submissions in a batch.
+const BATCH_MAX: usize = 1_000;
+/// Longest wait of a long-poll.
+const WAIT_SECONDS_MAX: f64 = 25.0;
+/// Longest reason of a control call.
+const REASON_BYTES_MAX: usize = 1_024;
+
+pub(crate) async fn submit(
+    State(state): State<ApiState>,
+    tenant: Tenant,
+    params: Params,
+    headers: HeaderMap,
+    Body { 0: body }: Body,
+) -> Result<Response, ApiError> {
+    params.finish()?;
+    let submission = submission::read_single(submitter(&state, tenant), &headers, &body)?;
+    let task = state.clone();
+    let answer = state.detached(async move {
+        let mut results = submit_all(&task, vec![submission]).await;
+        results.pop().unwrap_or_else(|| Err(ApiError::internal()))
+    });
+    let view = answer.await?;
+    Ok(workload_answer(&state, StatusCode::ACCEPTED, view))
+}
+
+pub(crate) async fn submit_batch(
+    State(state): State<ApiState>,
+    tenant: Tenant,
+    params: Params,
+    RequestId(request_id): RequestId,
+    JsonBody(body): JsonBody<BATCH_BODY_BYTES_MAX>,
+) -> Result<Response, ApiError> {
+    params.finish()?;
+    let items = batch_items(&body)?;
+    let read = |item| submission::read_item(submitter(&state, tenant), item);
+    let (mut places, mut submissions) = (Vec::new(), Vec::new());
+    let mut results: Vec<Option<Result<WorkloadView, ApiError>>> = Vec::new();
+    for item in items {
+        match read(item) {
+            Ok(submission) => {
+                places.push(results.len());
+                submissions.push(submission);
+                results.push(None);
+            }
+            Err(error) => results.push(Some(Err(error))),
+        }
+    }
+    let task = state.clone();
+    let answers = state.detached(async move { Ok(submit_all(&task, submissions).await) });
+    for (place, answer) in places.into_iter().zip(answers.await?) {
+        results[place] = Some(answer);
+    }
+    let known = state.status.borrow().clone();
+    let results: Vec<BatchResult> = results
+        .into_iter()
+        .map(
+            |result| match result.unwrap_or_else(|| Err(ApiError::outcome_unknown())) {
+                Ok(view) => BatchResult {
+                    status: StatusCode::ACCEPTED.as_u16(),
+                    workload: Some(Workload::new(view, &known)),
+                    error: None,
+                },
+                Err(error) => {
+                    BatchResult::refused(error.status().as_u16(), &error.problem(&request_id))
+                }
+            },
+        )
+        .collect();
+    Ok(Json(json!({ "results": results })).into_response())
+}
+
+fn batch_items(body: &JsonValue) -> Result<&[JsonValue], ApiError> {
+    let mut errors = Errors::default();
+    // Texts are judged item by item: one that is refused does not refuse the others.
+    let mut fields = Fields::of_batch(body, &mut errors);
+    fields.require("workloads");
+    let items = fields.list("workloads", BATCH_MAX);
+    if items.is_some_and(<[_]>::is_empty) {
+        fields.refuse(
+            "workloads",
+            format!("must hold 1 to {BATCH_MAX} submissions"),
+        );
+    }
+    fields.finish();
+    errors.into_result()?;
+    Ok(items.unwrap_or_default())
+}
+
+fn submitter(state: &ApiState, tenant: Tenant) -> Submitter {
+    Submitter {
+        customer: tenant.customer(),
+        actor: tenant.key(),
+        id: WorkloadId(state.ambient.new_id()),
+    }
+}
+
+/// Submits, tells the leader, and says of each what became of it.
+async fn submit_all(
+    state: &ApiState,
+    submissions: Vec<Submission>,
+) -> Vec<Result<WorkloadView, ApiError>> {
+    let outcomes = outcome::settle_submissions(&*state.store, &submissions).await;
+    let created: Vec<WorkloadId> = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Ok(SubmitOutcome::Created(view)) => Some(view.id),
+            Ok(_) | Err(_) => None,
+        })
+        .collect();
+    if !created.is_empty() {
+        state.hints.workloads(&created);
+    }
+    let answers = outcomes.into_iter().zip(&submissions);
+    answers
+        .map(|(outcome, submission)| judge_submission(outcome?, submission))
+        .collect()
+}
+
+fn judge_submission(
+    outcome: SubmitOutcome,
+    submission: &Submission,
+) -> Result<WorkloadView, ApiError> {
+    match outcome {
+        SubmitOutcome::Created(view) | SubmitOutcome::Existing(view) => Ok(*view),
+        SubmitOutcome::KeyReused => Err(ApiError::unprocessable(
+            "the Idempotency-Key was used with another body",
+        )),
+        SubmitOutcome::UnknownType => {
+            let found = &submission.workload_type;
+            let detail = format!(
+                "{found:?} is not a workload type of this customer",
+                found = found.as_str()
+            );
+            Err(ApiError::invalid_field("/workload_type", detail))
+        }
+        SubmitOutcome::QueueFull { limit } => {
+            let detail =
+                format!("{limit} workloads of this customer are queued, which is its limit");
+            Err(ApiError::new(Code::QueueFull, detail).retry_after(QUEUE_FULL_RETRY_SECONDS))
+        }
+    }
+}
+
+const QUEUE_FULL_RETRY_SECONDS: u32 = 5;
+
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    tenant: Tenant,
+    mut params: Params,
+) -> Result<Json<WorkloadList>, ApiError> {
+    let (labels, contradiction) = labels(&mut params);
+    let filter = WorkloadFilter {
+        status: params.words::<Status>("status"),
+        workload_type: params.word("workload_type"),
+        labels,
+        created_after: params.moment("created_after"),
+        created_before: params.moment("created_before"),
+    };
+    let ascending = ascending(&mut params);
+    let question = Question::of("workloads")
+        .with(tenant.customer())
+        .with(format!("{filter:?}"))
+        .with(ascending);
+    let paging = Paging::take(&mut params, &RESOURCES, question);
+    params.finish()?;
+    let paging = paging?;
+    let page = Page {
+        after: paging.place(read_row_place)?,
+        limit: paging.rows(),
+        ascending,
+        until: None,
+    };
+    let mut rows = Vec::new();
+    if !contradiction {
+        let customer = tenant.customer();
+        rows = outcome::read(|| state.store.workloads(customer, &filter, &page)).await?;
+    }
+    let (rows, pagination) = paging.cut(rows, |view| row_place(view.created_at, view.id.0));
+    let known = state.status.borrow().clone();
+    let workloads = rows
+        .into_iter()
+        .map(|view| Workload::new(view, &known))
+        .collect();
+    Ok(Json(WorkloadList {
+        workloads,
+        pagination,
+    }))
+}
+
+/// The labels asked for, and whether they contradict each other, so that nothing has them all.
+fn labels(params: &mut Params) -> (BTreeMap<String, String>, bool) {
+    let mut labels = BTreeMap::new();
+    let mut contradiction = false;
+    for label in params.all("label") {
+        let Some((name, value)) = label.split_once('=') else {
+            params.refuse("label", "must be name=value");
+            continue;
+        };
+        match labels.entry(name.to_owned()) {
+            Entry::Vacant(free) => {
+                free.insert(value.to_owned());
+            }
+            Entry::Occupied(taken) => contradiction |= taken.get() != value,
+        }
+    }
+    (labels, contradiction)
+}
+
+pub(super) fn ascending(params: &mut Params) -> bool {
+    match params.one("order").as_deref() {
+        None | Some("desc") => false,
+        Some("asc") => true,
+        Some(_) => {
+            params.refuse("order", "must be asc or desc");
+            false
+        }
+    }
+}
+
+pub(crate) async fn show(
+    State(state): State<ApiState>,
+    tenant: Tenant,
+    PathId(workload): PathId<WorkloadId>,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let wait = wait(&mut params);
+    let since = params.integer("since_version", 0..=i64::MAX);
+    params.finish()?;
+    let found = changed_workload(&state, tenant.customer(), workload, wait, since).await?;
+    let view = found.ok_or_else(|| ApiError::not_found("workload"))?;
+    Ok(workload_answer(&state, StatusCode::OK, view))
+}
+
+fn wait(params: &mut Params) -> Duration {
+    let Some(text) = params.one("wait") else {
+        return Duration::ZERO;
+    };
+    let number = text.strip_suffix('s').unwrap_or(&text);
+    let seconds = number
+        .parse()
+        .ok()
+        .filter(|seconds| (0.0..=WAIT_SECONDS_MAX).contains(seconds));
+    if seconds.is_none() {
+        params.refuse("wait", "must be a number of seconds from 0 to 25");
+    }
+    seconds.map_or(Duration::ZERO, Duration::from_secs_f64)
+}
+
+pub(crate) async fn cancel(
+    state: State<ApiState>,
+    tenant: Tenant,
+    workload: PathId<WorkloadId>,
+    params: Params,
+    headers: HeaderMap,
+    body: OptionalBody,
+) -> Result<Response, ApiError> {
+    params.finish()?;
+    control(
+        state.0,
+        tenant,
+        workload.0,
+        Desired::Cancel,
+        headers,
+        body.0,
+    )
+    .await
+}
+
+pub(crate) async fn pause(
+    state: State<ApiState>,
+    tenant: Tenant,
+    workload: PathId<WorkloadId>,
+    params: Params,
+    headers: HeaderMap,
+    body: OptionalBody,
+) -> Result<Response, ApiError> {
+    params.finish()?;
+    control(state.0, tenant, workload.0, Desired::Pause, headers, body.0).await
+}
+
+pub(crate) async fn resume(
+    state: State<ApiState>,
+    tenant: Tenant,
+    workload: PathId<WorkloadId>,
+    params: Params,
+    headers: HeaderMap,
+    body: OptionalBody,
+) -> Result<Response, ApiError> {
+    params.finish()?;
+    control(state.0, tenant, workload.0, Desired::Run, headers, body.0).await
+}
+
+async fn control(
+    state: ApiState,
+    tenant: Tenant,
+    workload: WorkloadId,
+    desired: Desired,
+    headers: HeaderMap,
+    body: Option<JsonValue>,
+) -> Result<Response, ApiError> {
+    let wish = Wish {
+        customer: tenant.customer(),
+        workload,
+        desired,
+        actor: tenant.key(),
+        reason: body.as_ref().map(reason).transpose()?.flatten(),
+        if_version: if_match(&headers)?,
+    };
+    let task = state.clone();
+    let answer = state.detached(async move {
+        let judge = |outcome, doubt| judge_wish(outcome, doubt, desired);
+        let (status, view) = outcome::settle(|_| task.store.wish(&wish), judge).await?;
+        if status == StatusCode::ACCEPTED {
+            task.hints.workloads(&[workload]);
+            task.changes.workload(workload);
+        }
+        Ok((status, view))
+    });
+    let (status, view) = answer.await?;
+    Ok(workload_answer(&state, status, view))
+}
+
+fn reason(body: &JsonValue) -> Result<Option<String>, ApiError> {
+    let mut errors = Errors::default();
+    let mut fields = Fields::of_body(body, &mut errors);
+    let reason = fields.text("reason", 0..=REASON_BYTES_MAX);
+    if reason
+        .as_ref()
+        .is_some_and(|reason| reason.len() > REASON_BYTES_MAX)
+    {
+        fields.refuse("reason", format!("has more than {REASON_BYTES_MAX} bytes"));
+    }
+    fields.finish();
+    errors.into_result()?;
+    Ok(reason)
+}
+
+/// The versions in `If-Match`; `None` when any will do. Weak tags and foreign ones match nothing.
+fn if_match(headers: &HeaderMap) -> Result<Option<Vec<i64>>, ApiError> {
+    let mut versions = Vec::new();
+    let mut asked = false;
+    for value in headers.get_all(header::IF_MATCH) {
+        asked = true;
+        let text = value.to_str().map_err(|_| malformed_if_match())?;
+        for tag in text.split(',').map(str::trim) {
+            if tag == "*" {
+                return Ok(None);
+            }
+            let strong = tag.strip_prefix("W/").unwrap_or(tag);
+            let quoted = strong
+                .strip_prefix('"')
+                .and_then(|rest| rest.strip_suffix('"'));
+            let version = quoted.ok_or_else(malformed_if_match)?.parse::<i64>();
+            if strong.len() == tag.len() {
+                versions.extend(version);
+            }
+        }
+    }
+    if asked && versions.is_empty() {
+        versions.push(NO_VERSION);
+    }
+    Ok(asked.then_some(versions))
+}
+
+/// Versions begin at 1.
+const NO_VERSION: i64 = -1;
+
+fn malformed_if_match() -> ApiError {
+    ApiError::bad_request("If-Match must be * or quoted entity tags")
+}
+
+/// 202 when something was written or is not yet true, 200 when wish and status both say so already.
+fn judge_wish(
+    outcome: WishOutcome,
+    doubt: bool,
+    desired: Desired,
+) -> Result<(StatusCode, WorkloadView), ApiError> {
+    match outcome {
+        WishOutcome::Written(view) => Ok((StatusCode::ACCEPTED, *view)),
+        // An earlier sending that took effect raised the version itself.
+        WishOutcome::VersionMismatch(view) if doubt && view.desired == desired => {
+            Ok((StatusCode::ACCEPTED, *view))
+        }
+        WishOutcome::VersionMismatch(view) => {
+            let detail = format!("the workload is at version {}", view.version);
+            Err(ApiError::new(Code::PreconditionFailed, detail))
+        }
+        WishOutcome::Already(view) if doubt => Ok((StatusCode::ACCEPTED, *view)),
+        WishOutcome::Already(view) if is_true(desired, view.status) => Ok((StatusCode::OK, *view)),
+        WishOutcome::Already(view) => Ok((StatusCode::ACCEPTED, *view)),
+        WishOutcome::TerminalSame(view) => Ok((StatusCode::OK, *view)),
+        WishOutcome::Refused(view) => {
+            let detail = if view.status.is_terminal() {
+                format!("the workload has ended: {}", view.status)
+            } else {
+                "the workload is being cancelled, which is never undone".to_owned()
+            };
+            Err(ApiError::new(Code::InvalidState, detail))
+        }
+        WishOutcome::NotFound => Err(ApiError::not_found("workload")),
+    }
+}
+
+/// Whether the status says what is desired. A workload that is being moved still has to stop.
+const fn is_true(desired: Desired, status: Status) -> bool {
+    match desired {
+        Desired::Run => matches!(
+            status,
+            Status::Pending | Status::Scheduled | Status::Running
+        ),
+        Desired::Pause => matches!(status, Status::Paused),
+        Desired::Cancel => matches!(status, Status::Cancelled),
+    }
+}
+
+pub(crate) async fn audit(
+    State(state): State<ApiState>,
+    tenant: Tenant,
+    PathId(workload): PathId<WorkloadId>,
+    mut params: Params,
+) -> Result<Json<AuditList>, ApiError> {
+    const SIZE: PageSize = PageSize {
+        default: 1_000,
+        ..RECORDS
+    };
+    let question = Question::of("audit").with(tenant.customer()).with(workload);
+    let paging = Paging::take(&mut params, &SIZE, question);
+    params.finish()?;
+    let paging = paging?;
+    let after = paging.place(|text| text.parse().ok())?.unwrap_or(0);
+    let (customer, rows) = (tenant.customer(), paging.rows());
+    let found = outcome::read(|| state.store.audit(customer, workload, after, rows)).await?;
+    let rows = found.ok_or_else(|| ApiError::not_found("workload"))?;
+    let (rows, pagination) = paging.cut(rows, |row| row.sequence.to_string());
+    Ok(Json(AuditList {
+        events: rows.into_iter().map(AuditEvent::from).collect(),
+        pagination,
+    }))
+}
+
+/// An answer with the workload, and its version as entity tag.
+fn workload_answer(state: &ApiState, status: StatusCode, view: WorkloadView) -> Response {
+    let tag = HeaderValue::from_str(&format!("\"{}\"", view.version));
+    let body = Workload::new(view, &state.status.borrow());
+    let mut response = (status, Json(body)).into_response();
+    // Digits and quotes make a valid header.
+    if let Ok(tag) = tag {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(values: &[&str]) -> Result<Option<Vec<i64>>, StatusCode> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::IF_MATCH, value.parse().unwrap());
+        }
+        if_match(&headers).map_err(|error| error.status())
+    }
+
+    #[test]
+    fn if_match_understands_tags_lists_and_the_star() {
+        assert_eq!(versions(&[]), Ok(None));
+        assert_eq!(versions(&["*"]), Ok(None));
+        assert_eq!(versions(&["\"3\""]), Ok(Some(vec![3])));
+        assert_eq!(
+            versions(&["\"3\", \"4\"", "\"5\""]),
+            Ok(Some(vec![3, 4, 5]))
+        );
+        assert_eq!(versions(&["W/\"3\""]), Ok(Some(vec![NO_VERSION])));
+        assert_eq!(versions(&["\"abc\""]), Ok(Some(vec![NO_VERSION])));
+        assert_eq!(versions(&["3"]), Err(StatusCode::BAD_REQUEST));
+    }
+}
