@@ -63,9 +63,15 @@ pub(crate) async fn finish(
         None => guarded(request, next).instrument(span.clone()).await,
     };
     write_problem(&mut response, &id);
+    let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(X_REQUEST_ID, value);
+        headers.insert(X_REQUEST_ID, value);
     }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     let status = response.status();
     let latency = start.elapsed();
     span.record("status", status.as_u16());
@@ -97,16 +103,10 @@ async fn guarded(request: Request, next: Next) -> Response {
 /// Gives a refusal its body. Errors that the framework made itself become problems too.
 fn write_problem(response: &mut Response, request_id: &str) {
     let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
     let error = match response.extensions_mut().remove::<ApiError>() {
         Some(error) => error,
-        None if status.is_client_error() || status.is_server_error() => {
-            if response.headers().contains_key(header::CONTENT_TYPE)
-                && response.extensions().get::<Whole>().is_some()
-            {
-                return;
-            }
-            foreign(status)
-        }
+        None if is_error && response.extensions().get::<Whole>().is_none() => foreign(status),
         None => return,
     };
     // The words of problems always can be written as JSON.

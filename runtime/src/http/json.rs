@@ -77,7 +77,9 @@ impl<'a, 'e> Fields<'a, 'e> {
 
     /// The value of a field, if it is there and not null.
     pub(crate) fn value(&mut self, name: &'static str) -> Option<&'a Json> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         self.object?.get(name).filter(|value| !value.is_null())
     }
 

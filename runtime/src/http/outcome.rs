@@ -10,7 +10,7 @@
 //! Does not know any operation: callers give one to send and one to judge its value.
 
 use super::error::ApiError;
-use crate::store::{Store, StoreError, Submission, SubmitOutcome};
+use crate::store::{StoreError, Submission, SubmitOutcome};
 use std::{error::Error as _, future::Future};
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
@@ -148,12 +148,16 @@ enum Item {
     Done(Box<Result<SubmitOutcome, ApiError>>),
 }
 
-/// Sends submissions until the outcome of each is known, or the deadline has passed. The same rules
-/// as [`settle`], for each by itself. Refusals come as errors made by `refuse`.
-pub(crate) async fn settle_submissions(
-    store: &dyn Store,
+/// Sends submissions until the outcome of each is known, or the deadline has passed: the rules of
+/// [`settle`], for each by itself. `send` answers in the order of what it is given.
+pub(crate) async fn settle_submissions<Send, Sent>(
+    mut send: Send,
     submissions: &[Submission],
-) -> Vec<Result<SubmitOutcome, ApiError>> {
+) -> Vec<Result<SubmitOutcome, ApiError>>
+where
+    Send: FnMut(Vec<Submission>) -> Sent,
+    Sent: Future<Output = Vec<Result<SubmitOutcome, StoreError>>>,
+{
     let start = Instant::now();
     let deadline = start + OUTCOME_PATIENCE;
     let mut pauses = Pauses(FIRST_PAUSE);
@@ -165,14 +169,11 @@ pub(crate) async fn settle_submissions(
         let open: Vec<usize> = (0..items.len())
             .filter(|place| matches!(items[*place], Item::Open { .. }))
             .collect();
-        if open.is_empty() {
-            break;
-        }
         let sent: Vec<Submission> = open
             .iter()
             .map(|place| submissions[*place].clone())
             .collect();
-        let answers = timeout_at(deadline, store.submit(&sent)).await;
+        let answers = timeout_at(deadline, send(sent)).await;
         let late = Instant::now() >= deadline;
         let unsent_late = start.elapsed() >= UNSENT_PATIENCE;
         let mut answers = answers.map(Vec::into_iter);
@@ -182,6 +183,9 @@ pub(crate) async fn settle_submissions(
                 continue;
             };
             items[place] = settle_item(doubt, answer, unsent_late, late);
+        }
+        if items.iter().all(|item| matches!(item, Item::Done(_))) {
+            break;
         }
         pauses.next(deadline).await;
     }
@@ -224,5 +228,139 @@ fn settle_item(
         Verdict::Again => done(Err(ApiError::unavailable())),
         Verdict::Refused(_) if doubt => done(Err(ApiError::outcome_unknown())),
         Verdict::Refused(error) => done(Err(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::error::Code, *};
+    use std::cell::RefCell;
+
+    fn unknown() -> StoreError {
+        StoreError::Unknown("lost".into())
+    }
+
+    fn unavailable() -> StoreError {
+        StoreError::Unavailable("gone".into())
+    }
+
+    /// Sends what the script says, its last line for ever; judges `Err` as a refusal.
+    async fn settled(
+        script: Vec<fn() -> Result<Result<u8, ()>, StoreError>>,
+    ) -> (Result<u8, Code>, Vec<bool>) {
+        let sent = RefCell::new(Vec::new());
+        let send = |doubt| {
+            let place = sent.borrow().len().min(script.len() - 1);
+            sent.borrow_mut().push(doubt);
+            let answer = script[place]();
+            async move { answer }
+        };
+        let refused = |_| ApiError::new(Code::QueueFull, "full");
+        let result = settle(send, |value, _| value.map_err(refused)).await;
+        (result.map_err(|error| error.code()), sent.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unknown_outcome_is_looked_for_until_it_is_known() {
+        let (result, sent) =
+            settled(vec![|| Err(unknown()), || Err(unavailable()), || Ok(Ok(7))]).await;
+        assert_eq!((result, sent), (Ok(7), vec![false, true, true]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_doubt_a_refusal_is_no_refusal() {
+        for refusal in [
+            (|| Ok(Err(()))) as fn() -> _,
+            || Err(StoreError::Refused("bad".into())),
+            || Err(StoreError::Failed("bug".into())),
+        ] {
+            let (result, _) = settled(vec![|| Err(unknown()), refusal]).await;
+            assert_eq!(result, Err(Code::Timeout));
+        }
+        let (result, _) = settled(vec![|| Ok(Err(()))]).await;
+        assert_eq!(result, Err(Code::QueueFull));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn doubt_that_stays_is_a_504_before_the_response_is_due() {
+        let start = Instant::now();
+        let (result, sent) = settled(vec![|| Err(unknown())]).await;
+        assert_eq!(result, Err(Code::Timeout));
+        assert!(sent.len() > 10 && start.elapsed() < super::super::RESPONSE);
+        let (result, _) = settled(vec![|| Err(unknown()), || Err(unavailable())]).await;
+        assert_eq!(result, Err(Code::Timeout));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_never_sent_is_a_503_after_a_while() {
+        let start = Instant::now();
+        let (result, sent) = settled(vec![|| Err(unavailable())]).await;
+        assert_eq!(result, Err(Code::ServiceUnavailable));
+        assert!(sent.iter().all(|doubt| !doubt));
+        assert!(start.elapsed() < Duration::from_secs(5));
+        let (result, _) = settled(vec![|| Err(StoreError::LockTimeout("row".into())), || {
+            Ok(Ok(1))
+        }])
+        .await;
+        assert_eq!(result, Ok(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_hangs_is_doubt() {
+        let result = settle(
+            |_| std::future::pending::<Result<u8, StoreError>>(),
+            |value, _| Ok(value),
+        )
+        .await;
+        assert_eq!(result.map_err(|error| error.code()), Err(Code::Timeout));
+        let read = read(std::future::pending::<Result<u8, StoreError>>).await;
+        assert_eq!(
+            read.map_err(|error| error.code()),
+            Err(Code::ServiceUnavailable)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_submission_of_a_group_has_its_own_outcome() {
+        let body = serde_json::json!({"workload_type": "sleep"});
+        let one = |id| {
+            let submitter = super::super::submission::Submitter {
+                customer: niyanta_core::ids::CustomerId(1),
+                actor: crate::store::KeyId(1),
+                id: niyanta_core::ids::WorkloadId(id),
+            };
+            super::super::submission::read_item(submitter, &body).unwrap()
+        };
+        let rounds = RefCell::new(Vec::new());
+        let send = |open: Vec<Submission>| {
+            let ids: Vec<u128> = open.iter().map(|submission| submission.id.0).collect();
+            let first = rounds.borrow().is_empty();
+            rounds.borrow_mut().push(ids.clone());
+            let answers = ids.into_iter().map(|id| match (id, first) {
+                (1 | 2, true) => Err(unknown()),
+                (3, true) => Err(unavailable()),
+                (4, true) => Ok(SubmitOutcome::UnknownType),
+                (1, false) => Ok(SubmitOutcome::QueueFull { limit: 1 }),
+                (2 | 3, false) => Ok(SubmitOutcome::KeyReused),
+                (other, _) => panic!("{other} was sent again"),
+            });
+            let answers: Vec<_> = answers.collect();
+            async move { answers }
+        };
+        let results = settle_submissions(send, &[one(1), one(2), one(3), one(4)]).await;
+        let codes: Vec<_> = results
+            .into_iter()
+            .map(|result| result.map_err(|e| e.code()))
+            .collect();
+        assert_eq!(
+            codes,
+            [
+                Err(Code::Timeout),
+                Err(Code::Timeout),
+                Ok(SubmitOutcome::KeyReused),
+                Ok(SubmitOutcome::UnknownType),
+            ]
+        );
+        assert_eq!(rounds.into_inner(), [vec![1, 2, 3, 4], vec![1, 2, 3]]);
     }
 }

@@ -6,6 +6,7 @@
 //! keeps the two apart.
 
 mod paced;
+mod refusal;
 
 use axum::{Router, body::Body, http::Request, serve::Listener};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -180,3 +181,6 @@ impl hyper::body::Body for Held {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

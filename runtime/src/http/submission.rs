@@ -65,11 +65,11 @@ fn read(
     let workload_type = fields.word::<WorkloadType>("workload_type");
     let input_params = fields.object("input_params", PAYLOAD_BYTES_MAX);
     let priority = fields.integer("priority", 0..=PRIORITY_MAX);
-    let affinity = fields
-        .inside("affinity_rules")
-        .map(affinity)
-        .unwrap_or_default();
     let affinity_rules = fields.object("affinity_rules", PAYLOAD_BYTES_MAX);
+    let rules = affinity_rules
+        .as_ref()
+        .and_then(|_| fields.inside("affinity_rules"));
+    let affinity = rules.map(affinity).unwrap_or_default();
     let timeout_seconds = fields.integer("timeout_seconds", 1..=TIMEOUT_SECONDS_MAX);
     let max_retries = fields.integer("max_retries", 0..=RETRIES_MAX);
     let labels = fields.tags("labels").unwrap_or_default();

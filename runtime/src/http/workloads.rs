@@ -137,7 +137,9 @@ async fn submit_all(
     state: &ApiState,
     submissions: Vec<Submission>,
 ) -> Vec<Result<WorkloadView, ApiError>> {
-    let outcomes = outcome::settle_submissions(&*state.store, &submissions).await;
+    let store = &state.store;
+    let send = |open: Vec<Submission>| async move { store.submit(&open).await };
+    let outcomes = outcome::settle_submissions(send, &submissions).await;
     let created: Vec<WorkloadId> = outcomes
         .iter()
         .filter_map(|outcome| match outcome {

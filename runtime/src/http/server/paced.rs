@@ -3,15 +3,16 @@
 //! Only the phases without a request are timed here, and answers that the client does not take.
 //! While a request is served its handler keeps the times.
 
-use super::Limits;
+use super::{Limits, refusal};
+use futures::task::AtomicWaker;
 use std::{
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -21,19 +22,26 @@ use tokio::{
 /// Whether a connection serves a request, shared between its bytes and its service.
 #[derive(Debug)]
 pub(super) struct Pace {
-    busy: AtomicBool,
+    /// Requests that arrived.
+    begun: AtomicU64,
+    /// Requests that are over.
+    over: AtomicU64,
+    /// Whoever reads while a request is served, to start the time of what comes next.
+    reader: AtomicWaker,
 }
 
 impl Pace {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
-            busy: AtomicBool::new(false),
+            begun: AtomicU64::new(0),
+            over: AtomicU64::new(0),
+            reader: AtomicWaker::new(),
         })
     }
 
     /// A request has arrived; it is over when the value is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> Busy {
-        self.busy.store(true, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(self))
     }
 }
@@ -44,7 +52,8 @@ pub(super) struct Busy(Arc<Pace>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.busy.store(false, Ordering::Relaxed);
+        self.0.over.fetch_add(1, Ordering::Relaxed);
+        self.0.reader.wake();
     }
 }
 
@@ -64,9 +73,13 @@ pub(super) struct Paced<Io> {
     pace: Arc<Pace>,
     limits: Limits,
     phase: Phase,
+    /// Requests known to be over.
+    over: u64,
     reading: Pin<Box<Sleep>>,
     /// Runs while the client takes nothing of what is to be written.
     writing: Option<Pin<Box<Sleep>>>,
+    /// What is sent instead of something that hyper wrote, and how much of it was.
+    instead: (Vec<u8>, usize),
 }
 
 impl<Io> Paced<Io> {
@@ -76,8 +89,10 @@ impl<Io> Paced<Io> {
             pace,
             limits,
             phase: Phase::Idle,
+            over: 0,
             reading: Box::pin(sleep_until(Instant::now() + limits.idle)),
             writing: None,
+            instead: (Vec::new(), 0),
         }
     }
 
@@ -86,12 +101,14 @@ impl<Io> Paced<Io> {
         self.reading.as_mut().reset(Instant::now() + allowed);
     }
 
-    /// Notes where the service is.
+    /// Notes where the service is. A request can begin and end between two calls.
     fn follow(&mut self) {
-        match (self.pace.busy.load(Ordering::Relaxed), &self.phase) {
-            (true, Phase::Idle | Phase::Header) => self.phase = Phase::Busy,
-            (false, Phase::Busy) => self.turn(Phase::Idle, self.limits.idle),
-            (true, Phase::Busy) | (false, Phase::Idle | Phase::Header) => {}
+        let over = self.pace.over.load(Ordering::Relaxed);
+        if self.pace.begun.load(Ordering::Relaxed) > over {
+            self.phase = Phase::Busy;
+        } else if over > self.over {
+            self.over = over;
+            self.turn(Phase::Idle, self.limits.idle);
         }
     }
 
@@ -122,6 +139,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Paced<Io> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.pace.reader.register(cx.waker());
         self.follow();
         let filled = buffer.filled().len();
         match Pin::new(&mut self.io).poll_read(cx, buffer) {
@@ -145,36 +163,62 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Paced<Io> {
     }
 }
 
+impl<Io: AsyncWrite + Unpin> Paced<Io> {
+    /// Sends what stands instead of something else.
+    fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.instead.1 < self.instead.0.len() {
+            let rest = &self.instead.0[self.instead.1..];
+            match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.instead.1 += written,
+            }
+        }
+        self.instead = (Vec::new(), 0);
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Paced<Io> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.paced_write(cx, outcome)
+        let this = &mut *self;
+        if let Some(answer) = refusal::rewritten(bytes) {
+            this.instead = (answer, 0);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let outcome = match this.poll_instead(cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut this.io).poll_write(cx, bytes),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
+        this.paced_write(cx, outcome)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-        self.paced_write(cx, outcome)
-    }
-
+    /// One buffer at a time, so that each is seen whole: answers are small.
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        false
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.io).poll_flush(cx);
-        self.paced_write(cx, outcome)
+        let this = &mut *self;
+        let outcome = match this.poll_instead(cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut this.io).poll_flush(cx),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
+        this.paced_write(cx, outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.paced_write(cx, outcome)
+        let this = &mut *self;
+        let outcome = match this.poll_instead(cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut this.io).poll_shutdown(cx),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
+        this.paced_write(cx, outcome)
     }
 }
