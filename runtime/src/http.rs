@@ -143,3 +143,6 @@ pub const BATCH_BODY_BYTES_MAX: usize = 8 << 20;
 pub const REQUEST_READ: Duration = Duration::from_secs(10);
 /// How long an answer may take to begin.
 pub const RESPONSE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

@@ -244,10 +244,10 @@ mod tests {
         StoreError::Unavailable("gone".into())
     }
 
+    type Line = fn() -> Result<Result<u8, ()>, StoreError>;
+
     /// Sends what the script says, its last line for ever; judges `Err` as a refusal.
-    async fn settled(
-        script: Vec<fn() -> Result<Result<u8, ()>, StoreError>>,
-    ) -> (Result<u8, Code>, Vec<bool>) {
+    async fn settled(script: Vec<Line>) -> (Result<u8, Code>, Vec<bool>) {
         let sent = RefCell::new(Vec::new());
         let send = |doubt| {
             let place = sent.borrow().len().min(script.len() - 1);
@@ -270,7 +270,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn after_doubt_a_refusal_is_no_refusal() {
         for refusal in [
-            (|| Ok(Err(()))) as fn() -> _,
+            (|| Ok(Err(()))) as Line,
             || Err(StoreError::Refused("bad".into())),
             || Err(StoreError::Failed("bug".into())),
         ] {

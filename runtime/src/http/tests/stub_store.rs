@@ -1,0 +1,306 @@
+//! A store that answers what a test told it to, and panics when anything else is asked: so a test
+//! shows also what is refused before the database is reached.
+
+use crate::store::*;
+use async_trait::async_trait;
+use niyanta_core::{
+    batch::Batch,
+    ids::{Attempt, CustomerId, Generation, Incarnation, WorkerId, WorkloadId},
+    scheduling::PendingReason,
+    snapshot::{FenceRow, LeaseRow, Load, Loaded, Snapshot},
+    time::{Duration, WallTime},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::{Arc, Mutex},
+};
+
+/// The answers.
+#[derive(Default)]
+pub(super) struct StubStore {
+    pub(super) keys: Mutex<HashMap<[u8; 32], KeyRow>>,
+    pub(super) customers: BTreeSet<CustomerId>,
+    pub(super) workloads: Mutex<BTreeMap<(CustomerId, WorkloadId), WorkloadView>>,
+    pub(super) wish_answers: Mutex<VecDeque<Result<WishOutcome, StoreError>>>,
+    pub(super) wishes: Mutex<Vec<Wish>>,
+    pub(super) submit_answers: Mutex<VecDeque<Result<SubmitOutcome, StoreError>>>,
+    pub(super) submitted: Mutex<Vec<Submission>>,
+    pub(super) used: Mutex<Vec<(KeyId, WallTime)>>,
+    calls: Mutex<BTreeMap<&'static str, usize>>,
+}
+
+impl StubStore {
+    /// How often an operation was asked for.
+    pub(super) fn calls(&self, operation: &str) -> usize {
+        self.calls
+            .lock()
+            .unwrap()
+            .get(operation)
+            .copied()
+            .unwrap_or(0)
+    }
+
+    fn reached(&self, operation: &'static str) {
+        *self.calls.lock().unwrap().entry(operation).or_default() += 1;
+    }
+}
+
+fn unreached<T>(operation: &str) -> T {
+    panic!("the store was asked for {operation}")
+}
+
+fn view_of(customer: CustomerId) -> CustomerView {
+    CustomerView {
+        id: customer,
+        name: "a customer".to_owned(),
+        tier: Tier::Standard,
+        limits: Tier::Standard.limits(),
+        running: 0,
+        queued: 0,
+        created_at: WallTime(0),
+    }
+}
+
+#[async_trait]
+impl Store for StubStore {
+    async fn check_schema(&self) -> Result<(), SchemaError> {
+        unreached("check_schema")
+    }
+    async fn ping(&self) -> Result<(), StoreError> {
+        unreached("ping")
+    }
+    async fn record_coordinator(&self, _coordinator: &CoordinatorRecord) -> Result<(), StoreError> {
+        unreached("record_coordinator")
+    }
+    async fn remove_coordinator(&self, _incarnation: &Incarnation) -> Result<(), StoreError> {
+        unreached("remove_coordinator")
+    }
+    async fn coordinators(&self, _within: Duration) -> Result<Vec<CoordinatorRow>, StoreError> {
+        unreached("coordinators")
+    }
+    async fn take_lease(&self, _ask: TakeLease) -> Result<Timed<LeaseAnswer>, StoreError> {
+        unreached("take_lease")
+    }
+    async fn read_lease(&self) -> Result<Timed<LeaseRow>, StoreError> {
+        unreached("read_lease")
+    }
+    async fn renew_lease(
+        &self,
+        _incarnation: &Incarnation,
+        _generation: Generation,
+        _ttl: Duration,
+    ) -> Result<Timed<bool>, StoreError> {
+        unreached("renew_lease")
+    }
+    async fn resign_lease(
+        &self,
+        _incarnation: &Incarnation,
+        _generation: Generation,
+    ) -> Result<(), StoreError> {
+        unreached("resign_lease")
+    }
+    async fn commit(&self, _batch: &Arc<Batch>) -> Result<Commit, StoreError> {
+        unreached("commit")
+    }
+    async fn read_fence(&self) -> Result<FenceRow, StoreError> {
+        unreached("read_fence")
+    }
+    async fn snapshot(&self, _limit: u32) -> Result<Timed<Snapshot>, StoreError> {
+        unreached("snapshot")
+    }
+    async fn load(&self, _what: &Load, _limit: u32) -> Result<Timed<Loaded>, StoreError> {
+        unreached("load")
+    }
+    async fn record_pending_reasons(
+        &self,
+        _reasons: &[(WorkloadId, Attempt, PendingReason)],
+    ) -> Result<(), StoreError> {
+        unreached("record_pending_reasons")
+    }
+    async fn record_heartbeats(
+        &self,
+        _heard: &[(WorkerId, Incarnation, Duration)],
+    ) -> Result<(), StoreError> {
+        unreached("record_heartbeats")
+    }
+    async fn put_outcome(&self, _report: &OutcomeReport) -> Result<Written, StoreError> {
+        unreached("put_outcome")
+    }
+    async fn put_checkpoint(&self, _checkpoint: &CheckpointReport) -> Result<Written, StoreError> {
+        unreached("put_checkpoint")
+    }
+    async fn put_progress(&self, _progress: &[ProgressReport]) -> Result<(), StoreError> {
+        unreached("put_progress")
+    }
+    async fn put_logs(&self, _logs: &LogReport) -> Result<Written, StoreError> {
+        unreached("put_logs")
+    }
+    async fn assignments(
+        &self,
+        _wanted: &[(WorkloadId, Attempt)],
+    ) -> Result<Vec<AssignmentRow>, StoreError> {
+        unreached("assignments")
+    }
+    async fn submit(&self, submissions: &[Submission]) -> Vec<Result<SubmitOutcome, StoreError>> {
+        self.submitted
+            .lock()
+            .unwrap()
+            .extend_from_slice(submissions);
+        let mut answers = self.submit_answers.lock().unwrap();
+        submissions
+            .iter()
+            .map(|_| answers.pop_front().unwrap())
+            .collect()
+    }
+    async fn wish(&self, wish: &Wish) -> Result<WishOutcome, StoreError> {
+        self.wishes.lock().unwrap().push(wish.clone());
+        self.wish_answers.lock().unwrap().pop_front().unwrap()
+    }
+    async fn workload(
+        &self,
+        customer: CustomerId,
+        workload: WorkloadId,
+    ) -> Result<Option<WorkloadView>, StoreError> {
+        self.reached("workload");
+        let found = self
+            .workloads
+            .lock()
+            .unwrap()
+            .get(&(customer, workload))
+            .cloned();
+        Ok(found)
+    }
+    async fn workloads(
+        &self,
+        _customer: CustomerId,
+        _filter: &WorkloadFilter,
+        _page: &Page,
+    ) -> Result<Vec<WorkloadView>, StoreError> {
+        unreached("workloads")
+    }
+    async fn audit(
+        &self,
+        _customer: CustomerId,
+        _workload: WorkloadId,
+        _after_sequence: i64,
+        _limit: u32,
+    ) -> Result<Option<Vec<AuditRow>>, StoreError> {
+        unreached("audit")
+    }
+    async fn logs(
+        &self,
+        _customer: CustomerId,
+        _workload: WorkloadId,
+        _filter: &LogFilter,
+        _limit: u32,
+    ) -> Result<Option<Vec<LogRow>>, StoreError> {
+        unreached("logs")
+    }
+    async fn create_config(
+        &self,
+        _customer: CustomerId,
+        _config: &ConfigRecord,
+    ) -> Result<CreateConfig, StoreError> {
+        unreached("create_config")
+    }
+    async fn config(
+        &self,
+        _customer: CustomerId,
+        _config: ConfigId,
+    ) -> Result<Option<ConfigRow>, StoreError> {
+        unreached("config")
+    }
+    async fn configs(
+        &self,
+        _customer: CustomerId,
+        _page: &Page,
+    ) -> Result<Vec<ConfigRow>, StoreError> {
+        unreached("configs")
+    }
+    async fn replace_config(
+        &self,
+        _customer: CustomerId,
+        _config: &ConfigRecord,
+    ) -> Result<ReplaceConfig, StoreError> {
+        unreached("replace_config")
+    }
+    async fn delete_config(
+        &self,
+        _customer: CustomerId,
+        _config: ConfigId,
+    ) -> Result<DeleteConfig, StoreError> {
+        unreached("delete_config")
+    }
+    async fn workers(
+        &self,
+        _filter: &WorkerFilter,
+        _after: Option<&WorkerId>,
+        _limit: u32,
+    ) -> Result<Vec<WorkerView>, StoreError> {
+        unreached("workers")
+    }
+    async fn wish_worker(&self, _wish: &WorkerWish) -> Result<Option<WorkerView>, StoreError> {
+        unreached("wish_worker")
+    }
+    async fn create_customer(
+        &self,
+        _customer: &CustomerRecord,
+        _actor: &AdminActor,
+    ) -> Result<CustomerView, StoreError> {
+        unreached("create_customer")
+    }
+    async fn customer(&self, customer: CustomerId) -> Result<Option<CustomerView>, StoreError> {
+        Ok(self
+            .customers
+            .contains(&customer)
+            .then(|| view_of(customer)))
+    }
+    async fn customers(&self, _page: &Page) -> Result<Vec<CustomerView>, StoreError> {
+        unreached("customers")
+    }
+    async fn patch_customer(
+        &self,
+        _customer: CustomerId,
+        _patch: &CustomerPatch,
+        _actor: &AdminActor,
+    ) -> Result<Option<CustomerView>, StoreError> {
+        unreached("patch_customer")
+    }
+    async fn create_key(
+        &self,
+        _key: &KeyRecord,
+        _actor: &AdminActor,
+    ) -> Result<Option<KeyRow>, StoreError> {
+        unreached("create_key")
+    }
+    async fn keys(
+        &self,
+        _customer: Option<CustomerId>,
+        _page: &Page,
+    ) -> Result<Option<Vec<KeyRow>>, StoreError> {
+        unreached("keys")
+    }
+    async fn revoke_key(
+        &self,
+        _key: KeyId,
+        _actor: &AdminActor,
+    ) -> Result<Option<KeyRow>, StoreError> {
+        unreached("revoke_key")
+    }
+    async fn find_key(&self, secret_hash: &[u8; 32]) -> Result<Option<KeyRow>, StoreError> {
+        self.reached("find_key");
+        let found = self.keys.lock().unwrap().get(secret_hash).cloned();
+        Ok(found)
+    }
+    async fn record_key_use(&self, used: &[(KeyId, WallTime)]) -> Result<(), StoreError> {
+        self.used.lock().unwrap().extend_from_slice(used);
+        Ok(())
+    }
+    async fn admin_audit(
+        &self,
+        _after: Option<i64>,
+        _limit: u32,
+    ) -> Result<Vec<AdminAuditRow>, StoreError> {
+        unreached("admin_audit")
+    }
+}
