@@ -12,6 +12,7 @@ mod admin;
 pub mod auth;
 mod body;
 mod configs;
+mod control;
 mod customers;
 mod dto;
 pub mod error;

@@ -1,7 +1,9 @@
 //! The table of routes: the one list from which the router, and the tests of who may do what, are
 //! made.
 
-use super::{ApiState, admin, auth::Access, configs, customers, health, keys, logs, workloads};
+use super::{
+    ApiState, admin, auth::Access, configs, control, customers, health, keys, logs, workloads,
+};
 use axum::{
     handler::Handler,
     http::Method,
@@ -87,19 +89,19 @@ fn customer() -> Vec<Route> {
             post.clone(),
             "/v1/workloads/{workload_id}/cancel",
             of,
-            workloads::cancel,
+            control::cancel,
         ),
         route(
             post.clone(),
             "/v1/workloads/{workload_id}/pause",
             of,
-            workloads::pause,
+            control::pause,
         ),
         route(
             post.clone(),
             "/v1/workloads/{workload_id}/resume",
             of,
-            workloads::resume,
+            control::resume,
         ),
         route(
             get.clone(),

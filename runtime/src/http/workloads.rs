@@ -1,9 +1,9 @@
-//! Workloads: submit, list, show, control, audit.
+//! Workloads: submit, list, show, audit. Control calls are in `control`, logs in `logs`.
 
 use super::{
     ApiState, BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX,
     auth::Tenant,
-    body::{JsonBody, OptionalJsonBody, PathId},
+    body::{JsonBody, PathId},
     dto::{AuditEvent, AuditList, BatchResult, Workload, WorkloadList},
     error::{ApiError, Code},
     finish::RequestId,
@@ -16,8 +16,7 @@ use super::{
     wait::changed_workload,
 };
 use crate::store::{
-    Json as JsonValue, Page, Submission, SubmitOutcome, Wish, WishOutcome, WorkloadFilter,
-    WorkloadView,
+    Json as JsonValue, Page, Submission, SubmitOutcome, WorkloadFilter, WorkloadView,
 };
 use axum::{
     Json,
@@ -25,23 +24,17 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use niyanta_core::{
-    ids::WorkloadId,
-    workload::{Desired, Status},
-};
+use niyanta_core::{ids::WorkloadId, workload::Status};
 use serde_json::json;
 use std::collections::{BTreeMap, btree_map::Entry};
 use tokio::time::Duration;
 
 type Body = JsonBody<BODY_BYTES_MAX>;
-type OptionalBody = OptionalJsonBody<BODY_BYTES_MAX>;
 
 /// Most submissions in a batch.
 const BATCH_MAX: usize = 1_000;
 /// Longest wait of a long-poll.
 const WAIT_SECONDS_MAX: f64 = 25.0;
-/// Longest reason of a control call.
-const REASON_BYTES_MAX: usize = 1_024;
 
 pub(crate) async fn submit(
     State(state): State<ApiState>,
@@ -286,173 +279,6 @@ fn wait(params: &mut Params) -> Duration {
     seconds.map_or(Duration::ZERO, Duration::from_secs_f64)
 }
 
-pub(crate) async fn cancel(
-    state: State<ApiState>,
-    tenant: Tenant,
-    workload: PathId<WorkloadId>,
-    params: Params,
-    headers: HeaderMap,
-    body: OptionalBody,
-) -> Result<Response, ApiError> {
-    params.finish()?;
-    control(
-        state.0,
-        tenant,
-        workload.0,
-        Desired::Cancel,
-        headers,
-        body.0,
-    )
-    .await
-}
-
-pub(crate) async fn pause(
-    state: State<ApiState>,
-    tenant: Tenant,
-    workload: PathId<WorkloadId>,
-    params: Params,
-    headers: HeaderMap,
-    body: OptionalBody,
-) -> Result<Response, ApiError> {
-    params.finish()?;
-    control(state.0, tenant, workload.0, Desired::Pause, headers, body.0).await
-}
-
-pub(crate) async fn resume(
-    state: State<ApiState>,
-    tenant: Tenant,
-    workload: PathId<WorkloadId>,
-    params: Params,
-    headers: HeaderMap,
-    body: OptionalBody,
-) -> Result<Response, ApiError> {
-    params.finish()?;
-    control(state.0, tenant, workload.0, Desired::Run, headers, body.0).await
-}
-
-async fn control(
-    state: ApiState,
-    tenant: Tenant,
-    workload: WorkloadId,
-    desired: Desired,
-    headers: HeaderMap,
-    body: Option<JsonValue>,
-) -> Result<Response, ApiError> {
-    let wish = Wish {
-        customer: tenant.customer(),
-        workload,
-        desired,
-        actor: tenant.key(),
-        reason: body.as_ref().map(reason).transpose()?.flatten(),
-        if_version: if_match(&headers)?,
-    };
-    let task = state.clone();
-    let answer = state.detached(async move {
-        let judge = |outcome, doubt| judge_wish(outcome, doubt, desired);
-        let (status, view) = outcome::settle(|_| task.store.wish(&wish), judge).await?;
-        if status == StatusCode::ACCEPTED {
-            task.hints.workloads(&[workload]);
-            task.changes.workload(workload);
-        }
-        Ok((status, view))
-    });
-    let (status, view) = answer.await?;
-    Ok(workload_answer(&state, status, view))
-}
-
-fn reason(body: &JsonValue) -> Result<Option<String>, ApiError> {
-    let mut errors = Errors::default();
-    let mut fields = Fields::of_body(body, &mut errors);
-    let reason = fields.text("reason", 0..=REASON_BYTES_MAX);
-    if reason
-        .as_ref()
-        .is_some_and(|reason| reason.len() > REASON_BYTES_MAX)
-    {
-        fields.refuse("reason", format!("has more than {REASON_BYTES_MAX} bytes"));
-    }
-    fields.finish();
-    errors.into_result()?;
-    Ok(reason)
-}
-
-/// The versions in `If-Match`; `None` when any will do. Weak tags and foreign ones match nothing.
-fn if_match(headers: &HeaderMap) -> Result<Option<Vec<i64>>, ApiError> {
-    let mut versions = Vec::new();
-    let mut asked = false;
-    for value in headers.get_all(header::IF_MATCH) {
-        asked = true;
-        let text = value.to_str().map_err(|_| malformed_if_match())?;
-        for tag in text.split(',').map(str::trim) {
-            if tag == "*" {
-                return Ok(None);
-            }
-            let strong = tag.strip_prefix("W/").unwrap_or(tag);
-            let quoted = strong
-                .strip_prefix('"')
-                .and_then(|rest| rest.strip_suffix('"'));
-            let version = quoted.ok_or_else(malformed_if_match)?.parse::<i64>();
-            if strong.len() == tag.len() {
-                versions.extend(version);
-            }
-        }
-    }
-    if asked && versions.is_empty() {
-        versions.push(NO_VERSION);
-    }
-    Ok(asked.then_some(versions))
-}
-
-/// Versions begin at 1.
-const NO_VERSION: i64 = -1;
-
-fn malformed_if_match() -> ApiError {
-    ApiError::bad_request("If-Match must be * or quoted entity tags")
-}
-
-/// 202 when something was written or is not yet true, 200 when wish and status both say so already.
-fn judge_wish(
-    outcome: WishOutcome,
-    doubt: bool,
-    desired: Desired,
-) -> Result<(StatusCode, WorkloadView), ApiError> {
-    match outcome {
-        WishOutcome::Written(view) => Ok((StatusCode::ACCEPTED, *view)),
-        // An earlier sending that took effect raised the version itself.
-        WishOutcome::VersionMismatch(view) if doubt && view.desired == desired => {
-            Ok((StatusCode::ACCEPTED, *view))
-        }
-        WishOutcome::VersionMismatch(view) => {
-            let detail = format!("the workload is at version {}", view.version);
-            Err(ApiError::new(Code::PreconditionFailed, detail))
-        }
-        WishOutcome::Already(view) if doubt => Ok((StatusCode::ACCEPTED, *view)),
-        WishOutcome::Already(view) if is_true(desired, view.status) => Ok((StatusCode::OK, *view)),
-        WishOutcome::Already(view) => Ok((StatusCode::ACCEPTED, *view)),
-        WishOutcome::TerminalSame(view) => Ok((StatusCode::OK, *view)),
-        WishOutcome::Refused(view) => {
-            let detail = if view.status.is_terminal() {
-                format!("the workload has ended: {}", view.status)
-            } else {
-                "the workload is being cancelled, which is never undone".to_owned()
-            };
-            Err(ApiError::new(Code::InvalidState, detail))
-        }
-        WishOutcome::NotFound => Err(ApiError::not_found("workload")),
-    }
-}
-
-/// Whether the status says what is desired. A workload that is being moved still has to stop.
-const fn is_true(desired: Desired, status: Status) -> bool {
-    match desired {
-        Desired::Run => matches!(
-            status,
-            Status::Pending | Status::Scheduled | Status::Running
-        ),
-        Desired::Pause => matches!(status, Status::Paused),
-        Desired::Cancel => matches!(status, Status::Cancelled),
-    }
-}
-
 pub(crate) async fn audit(
     State(state): State<ApiState>,
     tenant: Tenant,
@@ -479,7 +305,11 @@ pub(crate) async fn audit(
 }
 
 /// An answer with the workload, and its version as entity tag.
-fn workload_answer(state: &ApiState, status: StatusCode, view: WorkloadView) -> Response {
+pub(super) fn workload_answer(
+    state: &ApiState,
+    status: StatusCode,
+    view: WorkloadView,
+) -> Response {
     let tag = HeaderValue::from_str(&format!("\"{}\"", view.version));
     let body = Workload::new(view, &state.status.borrow());
     let mut response = (status, Json(body)).into_response();
@@ -488,31 +318,4 @@ fn workload_answer(state: &ApiState, status: StatusCode, view: WorkloadView) -> 
         response.headers_mut().insert(header::ETAG, tag);
     }
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn versions(values: &[&str]) -> Result<Option<Vec<i64>>, StatusCode> {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(header::IF_MATCH, value.parse().unwrap());
-        }
-        if_match(&headers).map_err(|error| error.status())
-    }
-
-    #[test]
-    fn if_match_understands_tags_lists_and_the_star() {
-        assert_eq!(versions(&[]), Ok(None));
-        assert_eq!(versions(&["*"]), Ok(None));
-        assert_eq!(versions(&["\"3\""]), Ok(Some(vec![3])));
-        assert_eq!(
-            versions(&["\"3\", \"4\"", "\"5\""]),
-            Ok(Some(vec![3, 4, 5]))
-        );
-        assert_eq!(versions(&["W/\"3\""]), Ok(Some(vec![NO_VERSION])));
-        assert_eq!(versions(&["\"abc\""]), Ok(Some(vec![NO_VERSION])));
-        assert_eq!(versions(&["3"]), Err(StatusCode::BAD_REQUEST));
-    }
 }

@@ -1,0 +1,223 @@
+//! Control calls: cancel, pause, resume. Each writes a wish; the status follows once it is true.
+//!
+//! Answers 200 only when wish and status both say so already, else 202; decides nothing: whether a
+//! wish may be written is the store's statement, which sees the row.
+
+use super::{
+    ApiState, BODY_BYTES_MAX,
+    auth::Tenant,
+    body::{OptionalJsonBody, PathId},
+    error::{ApiError, Code},
+    json::{Errors, Fields},
+    outcome,
+    query::Params,
+    workloads::workload_answer,
+};
+use crate::store::{Json as JsonValue, Wish, WishOutcome, WorkloadView};
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::Response,
+};
+use niyanta_core::{
+    ids::WorkloadId,
+    workload::{Desired, Status},
+};
+
+type OptionalBody = OptionalJsonBody<BODY_BYTES_MAX>;
+
+pub(crate) async fn cancel(
+    state: State<ApiState>,
+    tenant: Tenant,
+    workload: PathId<WorkloadId>,
+    params: Params,
+    headers: HeaderMap,
+    body: OptionalBody,
+) -> Result<Response, ApiError> {
+    params.finish()?;
+    control(
+        state.0,
+        tenant,
+        workload.0,
+        Desired::Cancel,
+        headers,
+        body.0,
+    )
+    .await
+}
+
+pub(crate) async fn pause(
+    state: State<ApiState>,
+    tenant: Tenant,
+    workload: PathId<WorkloadId>,
+    params: Params,
+    headers: HeaderMap,
+    body: OptionalBody,
+) -> Result<Response, ApiError> {
+    params.finish()?;
+    control(state.0, tenant, workload.0, Desired::Pause, headers, body.0).await
+}
+
+pub(crate) async fn resume(
+    state: State<ApiState>,
+    tenant: Tenant,
+    workload: PathId<WorkloadId>,
+    params: Params,
+    headers: HeaderMap,
+    body: OptionalBody,
+) -> Result<Response, ApiError> {
+    params.finish()?;
+    control(state.0, tenant, workload.0, Desired::Run, headers, body.0).await
+}
+
+async fn control(
+    state: ApiState,
+    tenant: Tenant,
+    workload: WorkloadId,
+    desired: Desired,
+    headers: HeaderMap,
+    body: Option<JsonValue>,
+) -> Result<Response, ApiError> {
+    let wish = Wish {
+        customer: tenant.customer(),
+        workload,
+        desired,
+        actor: tenant.key(),
+        reason: body.as_ref().map(reason).transpose()?.flatten(),
+        if_version: if_match(&headers)?,
+    };
+    let task = state.clone();
+    let answer = state.detached(async move {
+        let judge = |outcome, doubt| judge_wish(outcome, doubt, desired);
+        let (status, view) = outcome::settle(|_| task.store.wish(&wish), judge).await?;
+        if status == StatusCode::ACCEPTED {
+            task.hints.workloads(&[workload]);
+            task.changes.workload(workload);
+        }
+        Ok((status, view))
+    });
+    let (status, view) = answer.await?;
+    Ok(workload_answer(&state, status, view))
+}
+
+fn reason(body: &JsonValue) -> Result<Option<String>, ApiError> {
+    let mut errors = Errors::default();
+    let mut fields = Fields::of_body(body, &mut errors);
+    let reason = fields.text("reason", 0..=REASON_BYTES_MAX);
+    if reason
+        .as_ref()
+        .is_some_and(|reason| reason.len() > REASON_BYTES_MAX)
+    {
+        fields.refuse("reason", format!("has more than {REASON_BYTES_MAX} bytes"));
+    }
+    fields.finish();
+    errors.into_result()?;
+    Ok(reason)
+}
+
+/// The versions in `If-Match`; `None` when any will do. Weak tags and foreign ones match nothing.
+fn if_match(headers: &HeaderMap) -> Result<Option<Vec<i64>>, ApiError> {
+    let mut versions = Vec::new();
+    let mut asked = false;
+    for value in headers.get_all(header::IF_MATCH) {
+        asked = true;
+        let text = value.to_str().map_err(|_| malformed_if_match())?;
+        for tag in text.split(',').map(str::trim) {
+            if tag == "*" {
+                return Ok(None);
+            }
+            let strong = tag.strip_prefix("W/").unwrap_or(tag);
+            let quoted = strong
+                .strip_prefix('"')
+                .and_then(|rest| rest.strip_suffix('"'));
+            let version = quoted.ok_or_else(malformed_if_match)?.parse::<i64>();
+            if strong.len() == tag.len() {
+                versions.extend(version);
+            }
+        }
+    }
+    if asked && versions.is_empty() {
+        versions.push(NO_VERSION);
+    }
+    Ok(asked.then_some(versions))
+}
+
+/// Longest reason.
+const REASON_BYTES_MAX: usize = 1_024;
+/// Versions begin at 1.
+const NO_VERSION: i64 = -1;
+
+fn malformed_if_match() -> ApiError {
+    ApiError::bad_request("If-Match must be * or quoted entity tags")
+}
+
+/// 202 when something was written or is not yet true, 200 when wish and status both say so already.
+fn judge_wish(
+    outcome: WishOutcome,
+    doubt: bool,
+    desired: Desired,
+) -> Result<(StatusCode, WorkloadView), ApiError> {
+    match outcome {
+        WishOutcome::Written(view) => Ok((StatusCode::ACCEPTED, *view)),
+        // An earlier sending that took effect raised the version itself.
+        WishOutcome::VersionMismatch(view) if doubt && view.desired == desired => {
+            Ok((StatusCode::ACCEPTED, *view))
+        }
+        WishOutcome::VersionMismatch(view) => {
+            let detail = format!("the workload is at version {}", view.version);
+            Err(ApiError::new(Code::PreconditionFailed, detail))
+        }
+        WishOutcome::Already(view) if doubt => Ok((StatusCode::ACCEPTED, *view)),
+        WishOutcome::Already(view) if is_true(desired, view.status) => Ok((StatusCode::OK, *view)),
+        WishOutcome::Already(view) => Ok((StatusCode::ACCEPTED, *view)),
+        WishOutcome::TerminalSame(view) => Ok((StatusCode::OK, *view)),
+        WishOutcome::Refused(view) => {
+            let detail = if view.status.is_terminal() {
+                format!("the workload has ended: {}", view.status)
+            } else {
+                "the workload is being cancelled, which is never undone".to_owned()
+            };
+            Err(ApiError::new(Code::InvalidState, detail))
+        }
+        WishOutcome::NotFound => Err(ApiError::not_found("workload")),
+    }
+}
+
+/// Whether the status says what is desired. A workload that is being moved still has to stop.
+const fn is_true(desired: Desired, status: Status) -> bool {
+    match desired {
+        Desired::Run => matches!(
+            status,
+            Status::Pending | Status::Scheduled | Status::Running
+        ),
+        Desired::Pause => matches!(status, Status::Paused),
+        Desired::Cancel => matches!(status, Status::Cancelled),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(values: &[&str]) -> Result<Option<Vec<i64>>, StatusCode> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::IF_MATCH, value.parse().unwrap());
+        }
+        if_match(&headers).map_err(|error| error.status())
+    }
+
+    #[test]
+    fn if_match_understands_tags_lists_and_the_star() {
+        assert_eq!(versions(&[]), Ok(None));
+        assert_eq!(versions(&["*"]), Ok(None));
+        assert_eq!(versions(&["\"3\""]), Ok(Some(vec![3])));
+        assert_eq!(
+            versions(&["\"3\", \"4\"", "\"5\""]),
+            Ok(Some(vec![3, 4, 5]))
+        );
+        assert_eq!(versions(&["W/\"3\""]), Ok(Some(vec![NO_VERSION])));
+        assert_eq!(versions(&["\"abc\""]), Ok(Some(vec![NO_VERSION])));
+        assert_eq!(versions(&["3"]), Err(StatusCode::BAD_REQUEST));
+    }
+}
