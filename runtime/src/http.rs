@@ -20,6 +20,7 @@ mod finish;
 mod health;
 mod json;
 mod keys;
+mod leftover;
 mod logs;
 mod outcome;
 mod pagination;

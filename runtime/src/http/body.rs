@@ -69,13 +69,14 @@ fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
     Err(ApiError::new(Code::UnsupportedMediaType, detail))
 }
 
-/// Reads the whole body. What is too large is still taken off the wire for a while: a client that
-/// is busy sending when its connection closes would never see why.
+/// Reads the whole body.
 async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
     let deadline = Instant::now() + REQUEST_READ;
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let mut bytes = Vec::with_capacity(announced.min(bytes_max));
-    let mut discarded = 0_usize;
+    if announced > bytes_max {
+        return Err(too_large(bytes_max));
+    }
+    let mut bytes = Vec::with_capacity(announced);
     let mut chunks = body.into_data_stream();
     loop {
         let Ok(chunk) = timeout_at(deadline, chunks.next()).await else {
@@ -83,19 +84,12 @@ async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
             return Err(ApiError::new(Code::RequestTimeout, detail));
         };
         match chunk {
-            None if discarded > 0 => return Err(too_large(bytes_max)),
             None => return Ok(bytes),
             Some(Err(_)) => return Err(ApiError::bad_request("the body broke off")),
-            Some(Ok(chunk)) if discarded == 0 && bytes.len() + chunk.len() <= bytes_max => {
-                bytes.extend_from_slice(&chunk);
+            Some(Ok(chunk)) if bytes.len() + chunk.len() > bytes_max => {
+                return Err(too_large(bytes_max));
             }
-            Some(Ok(chunk)) => discarded += bytes.len().max(1) + chunk.len(),
-        }
-        if discarded > 0 {
-            bytes = Vec::new();
-        }
-        if discarded > DISCARDED_MAX {
-            return Err(too_large(bytes_max));
+            Some(Ok(chunk)) => bytes.extend_from_slice(&chunk),
         }
     }
 }
@@ -104,9 +98,6 @@ fn too_large(bytes_max: usize) -> ApiError {
     let detail = format!("the body is larger than {bytes_max} bytes");
     ApiError::new(Code::PayloadTooLarge, detail)
 }
-
-/// How much of a body that is too large is read before the connection is given up.
-const DISCARDED_MAX: usize = 32 << 20;
 
 /// An id in the path. One that is not even of the right form names nothing: 404.
 pub(crate) struct PathId<T>(pub(crate) T);

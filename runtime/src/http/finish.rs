@@ -7,6 +7,7 @@
 use super::{
     ApiState, RESPONSE,
     error::{ApiError, Code},
+    leftover::Leftover,
 };
 use crate::metrics::{HTTP_REQUEST_SECONDS, HTTP_REQUESTS};
 use axum::{
@@ -58,10 +59,16 @@ pub(crate) async fn finish(
         status = field::Empty,
         latency_ms = field::Empty,
     );
+    let (request, leftover) = Leftover::of(request);
     let mut response = match refuse_head(&request) {
         Some(refusal) => axum::response::IntoResponse::into_response(refusal),
         None => guarded(request, next).instrument(span.clone()).await,
     };
+    let refusal = response.extensions().get::<ApiError>();
+    // A body that did not come in time is not waited for again.
+    if refusal.is_some_and(|refusal| refusal.code() != Code::RequestTimeout) {
+        leftover.discard().await;
+    }
     write_problem(&mut response, &id);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {

@@ -210,3 +210,4 @@ mod control;
 mod edges;
 mod keys;
 mod matrix;
+mod wire;
