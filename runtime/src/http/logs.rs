@@ -76,7 +76,11 @@ fn place(row: &LogRow) -> String {
 
 fn read_place(text: &str) -> Option<(Attempt, u64)> {
     let (attempt, sequence) = text.split_once('.')?;
-    Some((Attempt(attempt.parse().ok()?), sequence.parse().ok()?))
+    let sequence = sequence
+        .parse()
+        .ok()
+        .filter(|it| i64::try_from(*it).is_ok())?;
+    Some((Attempt(attempt.parse().ok()?), sequence))
 }
 
 /// Where a stream is.

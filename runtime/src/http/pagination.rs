@@ -139,14 +139,19 @@ pub(crate) fn row_place(created_at: WallTime, id: u128) -> String {
     format!("{}.{id:032x}", created_at.0)
 }
 
-/// Reads [`row_place`].
+/// Reads [`row_place`]. Moments that no row can have are refused, so that an invented cursor never
+/// reaches the database with a value that it cannot take.
 pub(crate) fn read_row_place(text: &str) -> Option<(WallTime, u128)> {
     let (created_at, id) = text.split_once('.')?;
-    Some((
-        WallTime(created_at.parse().ok()?),
-        u128::from_str_radix(id, 16).ok()?,
-    ))
+    let created_at = created_at
+        .parse()
+        .ok()
+        .filter(|micros| (0..=YEAR_9999).contains(micros))?;
+    Some((WallTime(created_at), u128::from_str_radix(id, 16).ok()?))
 }
+
+/// The end of RFC 3339, in microseconds.
+const YEAR_9999: i64 = 253_402_300_799_999_999;
 
 fn open(cursor: &str, question: &str) -> Result<String, ApiError> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| foreign())?;

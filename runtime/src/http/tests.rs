@@ -209,5 +209,6 @@ fn workload(status: Status) -> WorkloadView {
 mod control;
 mod edges;
 mod keys;
+mod logs;
 mod matrix;
 mod wire;

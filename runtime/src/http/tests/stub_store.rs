@@ -25,6 +25,7 @@ pub(super) struct StubStore {
     pub(super) wishes: Mutex<Vec<Wish>>,
     pub(super) submit_answers: Mutex<VecDeque<Result<SubmitOutcome, StoreError>>>,
     pub(super) submitted: Mutex<Vec<Submission>>,
+    pub(super) logs: Mutex<Vec<LogRow>>,
     pub(super) used: Mutex<Vec<(KeyId, WallTime)>>,
     calls: Mutex<BTreeMap<&'static str, usize>>,
 }
@@ -189,12 +190,29 @@ impl Store for StubStore {
     }
     async fn logs(
         &self,
-        _customer: CustomerId,
-        _workload: WorkloadId,
-        _filter: &LogFilter,
-        _limit: u32,
+        customer: CustomerId,
+        workload: WorkloadId,
+        filter: &LogFilter,
+        limit: u32,
     ) -> Result<Option<Vec<LogRow>>, StoreError> {
-        unreached("logs")
+        if !self
+            .workloads
+            .lock()
+            .unwrap()
+            .contains_key(&(customer, workload))
+        {
+            return Ok(None);
+        }
+        let lines = self.logs.lock().unwrap();
+        let later = lines
+            .iter()
+            .filter(|row| Some((row.attempt, row.sequence)) > filter.after);
+        Ok(Some(
+            later
+                .take(usize::try_from(limit).unwrap())
+                .cloned()
+                .collect(),
+        ))
     }
     async fn create_config(
         &self,
