@@ -102,6 +102,8 @@ struct Gathering {
     assigned: BTreeSet<WorkerId>,
     assignments: u32,
     replies: Vec<PendingReply>,
+    /// Answers that wait for `later` as well.
+    later_replies: Vec<PendingReply>,
     sources: BTreeSet<Source>,
 }
 
@@ -184,7 +186,9 @@ impl Commits {
 
     /// Answers once everything that is decided by now is committed: at once when nothing is open.
     pub(crate) fn reply_after(&mut self, reply: PendingReply) -> Option<PendingReply> {
-        if !self.gathering.is_empty() {
+        if !self.gathering.later.is_empty() {
+            self.gathering.later_replies.push(reply);
+        } else if !self.gathering.is_empty() {
             self.gathering.replies.push(reply);
         } else if let Some(flight) = &mut self.flight {
             flight.replies.push(reply);
@@ -208,6 +212,7 @@ impl Commits {
         }
         let gathering = core::mem::take(&mut self.gathering);
         self.gathering.workers = gathering.later;
+        self.gathering.replies = gathering.later_replies;
         let counters = counters(&gathering.workloads);
         let batch = Arc::new(Batch {
             generation: self.generation,
@@ -323,6 +328,7 @@ impl Commits {
         let flying = self.flight.into_iter().flat_map(|flight| flight.replies);
         flying
             .chain(self.gathering.replies)
+            .chain(self.gathering.later_replies)
             .map(|pending| pending.to)
     }
 
@@ -363,7 +369,7 @@ impl Commits {
     /// Answers that wait, in flight and gathering.
     pub(crate) fn waiting_replies(&self) -> usize {
         let flying = self.flight.as_ref().map_or(0, |f| f.replies.len());
-        flying + self.gathering.replies.len()
+        flying + self.gathering.replies.len() + self.gathering.later_replies.len()
     }
 
     /// When something is to be sent again.
