@@ -28,6 +28,20 @@ impl Term {
         }
         self.pace.sweep_at = self.now.plus(self.config.scheduler_interval);
         self.loads.want_sweep();
+        self.drop_rows_left_over();
+    }
+
+    /// Rows that were to go when a batch had no room for it.
+    fn drop_rows_left_over(&mut self) {
+        let ended: Vec<_> = self
+            .fleet
+            .values()
+            .filter(|worker| worker.is_dead() && !worker.is_leaving)
+            .map(|worker| worker.record.worker.clone())
+            .collect();
+        for id in ended {
+            self.drop_row_if_done(&id);
+        }
     }
 
     fn on_record_due(&mut self, effects: &mut Vec<Effect>) {

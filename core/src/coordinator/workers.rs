@@ -401,6 +401,10 @@ impl Term {
         let Some(worker) = self.fleet.get_mut(id) else {
             return;
         };
+        if worker.is_leaving {
+            // Its deletion is gathered or on its way, and must not be written over.
+            return;
+        }
         worker.record.status = worker.status_due();
         worker.record.wish_seen = worker.wish_revision;
         let record = worker.record.clone();
