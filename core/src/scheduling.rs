@@ -426,7 +426,10 @@ impl Scheduler {
         let (customer, class, (_, id)) = (entry.customer, entry.class, entry.position);
         if entry.timed {
             let reason = entry.time_reason();
-            if !entry.told.is_some_and(|told| told.is_same_record(&reason)) {
+            if !entry
+                .told
+                .is_some_and(|told| told.reason.is_same_record(&reason))
+            {
                 self.telling.timed.insert(id);
             }
         } else {

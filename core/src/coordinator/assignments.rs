@@ -40,14 +40,18 @@ impl Term {
         for placement in plan.placements {
             self.assign(placement);
         }
-        let reasons: Vec<_> = plan
-            .reasons
-            .into_iter()
-            .filter_map(|(id, reason)| {
-                let workload = self.workloads.get(&id)?;
-                Some((id, workload.attempt(), reason))
-            })
-            .collect();
+        let mut reasons = Vec::new();
+        for (id, reason) in plan.reasons {
+            let Some(workload) = self.workloads.get(&id) else {
+                continue;
+            };
+            if self.is_committed(workload.written) {
+                reasons.push((id, workload.attempt(), reason));
+            } else {
+                // The row does not say PENDING yet, and would not take it.
+                self.scheduler.retract(id);
+            }
+        }
         if !reasons.is_empty() {
             effects.push(Effect::RecordPendingReasons {
                 generation: self.generation,

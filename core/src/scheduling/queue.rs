@@ -26,7 +26,14 @@ pub(super) struct Entry {
     /// In the window of those that are not yet eligible.
     pub(super) timed: bool,
     /// The reason that was last given for it.
-    pub(super) told: Option<PendingReason>,
+    pub(super) told: Option<Told>,
+}
+
+/// A reason that was given.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    pub(super) reason: PendingReason,
+    pub(super) at: WallTime,
 }
 
 impl Entry {
@@ -72,6 +79,8 @@ pub(super) struct ClassQueue {
     /// All eligible members before this one were told `reason`. None: all were.
     pub(super) untold_from: Option<Position>,
     pub(super) reason: Option<PendingReason>,
+    /// Members that were told `reason` before this moment are told again.
+    pub(super) told_from: WallTime,
 }
 
 impl ClassQueue {
@@ -86,6 +95,7 @@ impl ClassQueue {
             head: None,
             untold_from: None,
             reason: None,
+            told_from: WallTime(i64::MIN),
         }
     }
 

@@ -2,12 +2,17 @@
 //!
 //! A reason is found at the moment it is given, so it is true then; it may be overtaken later.
 //! Members that were never told come first; beside them a sweep visits all classes in turn and
-//! gives the reasons that have changed.
+//! gives the reasons that have changed, and those that were given long ago: a record of a reason is
+//! not answered, so one that was lost is found by giving it again.
 
-use super::{PendingReason, Scheduler, queue::Position, score};
+use super::{
+    PendingReason, Scheduler,
+    queue::{Position, Told},
+    score,
+};
 use crate::{
     ids::{CustomerId, PlacementClass, WorkloadId},
-    time::WallTime,
+    time::{Duration, WallTime},
 };
 use alloc::vec::Vec;
 use core::ops::Bound;
@@ -18,6 +23,8 @@ const REASONS_MAX: usize = 512;
 const MEMBERS_MAX: usize = 4_096;
 /// Most classes with untold members visited in a step.
 const UNTOLD_CLASSES_MAX: usize = 64;
+/// A reason that still stands is given again after this long.
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// Classes visited by the sweep in a step.
 const SWEEP_CLASSES: usize = 8;
 
@@ -50,7 +57,7 @@ impl Scheduler {
             if reasons.len() >= REASONS_MAX || members == 0 {
                 break;
             }
-            self.tell_class(name, &mut members, reasons);
+            self.tell_class(now, name, &mut members, reasons);
         }
         !looked_at_all || reasons.len() >= REASONS_MAX || members == 0
     }
@@ -65,7 +72,7 @@ impl Scheduler {
                 && entry.eligible_at > now
             {
                 let reason = entry.time_reason();
-                entry.told = Some(reason);
+                entry.told = Some(Told { reason, at: now });
                 reasons.push((id, reason));
             }
         }
@@ -125,6 +132,7 @@ impl Scheduler {
 
     fn tell_class(
         &mut self,
+        now: WallTime,
         name: ClassName,
         members: &mut usize,
         reasons: &mut Vec<(WorkloadId, PendingReason)>,
@@ -149,11 +157,12 @@ impl Scheduler {
         else {
             return;
         };
-        if !queue
+        let is_same = queue
             .reason
-            .is_some_and(|told| told.is_same_record(&reason))
-        {
+            .is_some_and(|told| told.is_same_record(&reason));
+        if !is_same || now.since(queue.told_from) >= TELL_AGAIN_AFTER {
             queue.reason = Some(reason);
+            queue.told_from = now;
             queue.untold_from = queue.ready.first();
         }
         let Some(start) = queue.untold_from.take() else {
@@ -167,15 +176,36 @@ impl Scheduler {
             }
             *members -= 1;
             if let Some(entry) = self.entries.get_mut(&position.1)
-                && !entry.told.is_some_and(|told| told.is_same_record(&reason))
+                && !entry.told.is_some_and(|told| {
+                    told.at >= queue.told_from && told.reason.is_same_record(&reason)
+                })
             {
-                entry.told = Some(reason);
+                entry.told = Some(Told { reason, at: now });
                 reasons.push((position.1, reason));
             }
         }
         if queue.untold_from.is_none() {
             self.telling.classes.remove(&name);
         } else {
+            self.telling.classes.insert(name);
+        }
+    }
+
+    /// A reason that was given could not be recorded: it is given again.
+    pub fn retract(&mut self, id: WorkloadId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.told = None;
+        let (name, position) = ((entry.customer, entry.class), entry.position);
+        if entry.timed {
+            self.telling.timed.insert(id);
+        } else if let Some(queue) = self
+            .customers
+            .get_mut(&name.0)
+            .and_then(|customer| customer.classes.get_mut(&name.1))
+        {
+            queue.note_untold(position);
             self.telling.classes.insert(name);
         }
     }
