@@ -1,0 +1,102 @@
+//! Many seeds at once.
+
+use crate::{Counts, Flaw, Outcome, Plan, World, properties::Violation};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+/// What many seeds showed.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// What they went through.
+    pub counts: Counts,
+    /// The failing ones, in order, as far as they were run.
+    pub failures: Vec<(u64, Violation)>,
+    /// Seeds that were run twice and gave another hash the second time.
+    pub unstable: Vec<u64>,
+}
+
+/// How to explore.
+#[derive(Debug, Clone, Copy)]
+pub struct Search {
+    /// The first seed.
+    pub first: u64,
+    /// How many.
+    pub seeds: u64,
+    /// Threads.
+    pub jobs: usize,
+    /// What is done wrong on purpose.
+    pub flaw: Option<Flaw>,
+    /// Stop after so many failures.
+    pub failures_max: usize,
+    /// Run every so many-th seed twice, and compare.
+    pub recheck_every: u64,
+}
+
+impl Search {
+    /// Everything right, on one thread, to the first failure.
+    #[must_use]
+    pub const fn new(first: u64, seeds: u64) -> Self {
+        Self {
+            first,
+            seeds,
+            jobs: 1,
+            flaw: None,
+            failures_max: 1,
+            recheck_every: 50,
+        }
+    }
+}
+
+/// Runs one seed.
+#[must_use]
+pub fn run(seed: u64, flaw: Option<Flaw>, told: bool) -> Outcome {
+    World::new(Plan::draw(seed, flaw), told).run()
+}
+
+/// Runs many seeds; `progress` hears how many are done.
+pub fn explore(search: Search, progress: impl Fn(u64) + Sync) -> Report {
+    let next = AtomicU64::new(0);
+    let done = AtomicU64::new(0);
+    let enough = AtomicBool::new(false);
+    let report = Mutex::new(Report::default());
+    thread::scope(|scope| {
+        for _ in 0..search.jobs.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= search.seeds || enough.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let seed = search.first + index;
+                    let outcome = run(seed, search.flaw, false);
+                    let recheck = search.recheck_every > 0 && index % search.recheck_every == 0;
+                    let stable = !recheck || run(seed, search.flaw, false).hash == outcome.hash;
+                    let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+                    report.seeds += 1;
+                    report.counts.add(&outcome.counts);
+                    if !stable {
+                        report.unstable.push(seed);
+                    }
+                    if let Some(violation) = outcome.violation {
+                        report.failures.push((seed, violation));
+                        if report.failures.len() >= search.failures_max {
+                            enough.store(true, Ordering::Relaxed);
+                        }
+                    }
+                    drop(report);
+                    progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+                }
+            });
+        }
+    });
+    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.failures.sort_by_key(|(seed, _)| *seed);
+    report
+}

@@ -1,0 +1,129 @@
+//! The broker: at most once, and less when it is told so.
+//!
+//! Decides how many copies of a message arrive and after how long, and who is cut off in which
+//! direction. Messages between two parties may overtake each other. Nothing is stored.
+
+use crate::{decision::Rng, message::Address};
+use niyanta_core::time::Duration;
+use std::collections::BTreeMap;
+
+/// The broker and everybody's connection to it.
+#[derive(Debug)]
+pub struct Broker {
+    rng: Rng,
+    /// Lost, of a thousand.
+    pub loss: u64,
+    /// Doubled, of a thousand.
+    pub doubled: u64,
+    /// Slow, of a thousand.
+    pub slow: u64,
+    /// A slow message takes up to this long.
+    pub slow_up_to: Duration,
+    links: BTreeMap<Address, Link>,
+}
+
+/// One connection.
+#[derive(Debug, Default, Clone, Copy)]
+struct Link {
+    outward_cuts: u32,
+    inward_cuts: u32,
+    lag: Duration,
+}
+
+/// A direction of a connection, seen from the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// What the node sends is lost.
+    Outward,
+    /// What is sent to the node is lost.
+    Inward,
+    /// Both.
+    Both,
+}
+
+impl Direction {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::Outward, Self::Inward, Self::Both];
+
+    /// Sending is cut.
+    #[must_use]
+    pub const fn cuts_outward(self) -> bool {
+        matches!(self, Self::Outward | Self::Both)
+    }
+
+    /// Receiving is cut.
+    #[must_use]
+    pub const fn cuts_inward(self) -> bool {
+        matches!(self, Self::Inward | Self::Both)
+    }
+}
+
+impl Broker {
+    /// A broker that loses nothing.
+    #[must_use]
+    pub const fn new(rng: Rng) -> Self {
+        Self {
+            rng,
+            loss: 0,
+            doubled: 0,
+            slow: 0,
+            slow_up_to: Duration::from_secs(1),
+            links: BTreeMap::new(),
+        }
+    }
+
+    /// Cuts a connection in a direction; cuts add up.
+    pub fn cut(&mut self, who: Address, direction: Direction) {
+        let link = self.links.entry(who).or_default();
+        link.outward_cuts += u32::from(direction.cuts_outward());
+        link.inward_cuts += u32::from(direction.cuts_inward());
+    }
+
+    /// Takes one cut back.
+    pub fn mend(&mut self, who: Address, direction: Direction) {
+        let link = self.links.entry(who).or_default();
+        link.outward_cuts -= u32::from(direction.cuts_outward());
+        link.inward_cuts -= u32::from(direction.cuts_inward());
+    }
+
+    /// Makes a connection slow for good.
+    pub fn slow_down(&mut self, who: Address, lag: Duration) {
+        self.links.entry(who).or_default().lag = lag;
+    }
+
+    /// Loses nothing from here on; what is under way still arrives.
+    pub fn heal(&mut self) {
+        self.loss = 0;
+        self.doubled = 0;
+        self.slow = 0;
+    }
+
+    /// Whether what is sent to it arrives.
+    #[must_use]
+    pub fn is_reachable(&self, who: Address) -> bool {
+        self.links
+            .get(&who)
+            .is_none_or(|link| link.inward_cuts == 0)
+    }
+
+    /// After how long each copy of a message arrives: none when it is lost.
+    pub fn carry(&mut self, from: Address, to: Address) -> [Option<Duration>; 2] {
+        let out = self.links.get(&from).copied().unwrap_or_default();
+        let into = self.links.get(&to).copied().unwrap_or_default();
+        if out.outward_cuts > 0 || self.rng.per_mille(self.loss) {
+            return [None, None];
+        }
+        let lag = out.lag + into.lag;
+        let first = self.delay() + lag;
+        let second = self.rng.per_mille(self.doubled).then(|| self.delay() + lag);
+        [Some(first), second]
+    }
+
+    fn delay(&mut self) -> Duration {
+        if self.rng.per_mille(self.slow) {
+            return self.rng.duration(Duration::from_millis(5), self.slow_up_to);
+        }
+        self.rng
+            .duration(Duration::from_micros(100), Duration::from_micros(1_500))
+    }
+}

@@ -1,0 +1,281 @@
+//! What a seed means: who is there, how they are configured, and what goes wrong when.
+//!
+//! A swarm: each seed turns a random subset of the faults on, at random rates. Everything is drawn
+//! before the run begins, except when a strike waits for something to be in flight.
+
+mod draw;
+
+use crate::{
+    clock::{Clock, Moment},
+    flaw::Flaw,
+    model::broker::Direction,
+    worker::Profile,
+};
+use niyanta_core::{
+    ids::{CustomerId, WorkloadType},
+    time::Duration,
+};
+
+/// One run, from its seed.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where it comes from.
+    pub seed: u64,
+    /// What is done wrong on purpose.
+    pub flaw: Option<Flaw>,
+    /// One for each coordinator.
+    pub coordinators: Vec<CoordinatorPlan>,
+    /// Whether they know of each other.
+    pub enable_ha: bool,
+    /// One for each worker process.
+    pub workers: Vec<WorkerPlan>,
+    /// One for each customer, who is one client.
+    pub customers: Vec<CustomerPlan>,
+    /// All types of work there are.
+    pub types: Vec<WorkloadType>,
+    /// Rates of small faults.
+    pub rates: Rates,
+    /// Great faults, by time.
+    pub strikes: Vec<Strike>,
+    /// What operators do, by time.
+    pub operations: Vec<(Moment, Operation)>,
+    /// How fast the database's clock runs.
+    pub database_drift_ppm: i64,
+    /// When everything heals.
+    pub heal_at: Moment,
+}
+
+/// One coordinator's configuration and clock.
+#[derive(Debug, Clone)]
+pub struct CoordinatorPlan {
+    /// Its clock.
+    pub clock: Clock,
+    /// `leader_lease_ttl`.
+    pub ttl: Duration,
+    /// `heartbeat_timeout`.
+    pub heartbeat_timeout: Duration,
+    /// `worker_dead_threshold`.
+    pub dead_threshold: Duration,
+    /// `scheduler_interval`.
+    pub interval: Duration,
+    /// `batch_size`.
+    pub batch_size: u32,
+    /// `window_per_class`.
+    pub window: u32,
+    /// `load_limit`.
+    pub load_limit: u32,
+    /// `retry_backoff_cap`.
+    pub backoff_cap: Duration,
+    /// `worker_loss_limit`.
+    pub loss_limit: u32,
+    /// How far from the broker it stands.
+    pub lag: Duration,
+}
+
+/// One worker process and its clock.
+#[derive(Debug, Clone)]
+pub struct WorkerPlan {
+    /// What it is.
+    pub profile: Profile,
+    /// Its clock.
+    pub clock: Clock,
+    /// When it first starts.
+    pub starts_at: Moment,
+    /// Whether it remembers the incarnation before it.
+    pub remembers: bool,
+}
+
+/// One customer.
+#[derive(Debug, Clone)]
+pub struct CustomerPlan {
+    /// Who.
+    pub id: CustomerId,
+    /// Its share.
+    pub weight: u32,
+    /// Most open attempts.
+    pub max_running: u32,
+    /// Most workloads in the queue.
+    pub max_queued: u64,
+    /// How many calls it makes.
+    pub calls: u32,
+    /// Between calls, on average.
+    pub pace: Duration,
+}
+
+/// Small faults, each of a thousand.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rates {
+    /// Messages lost.
+    pub loss: u64,
+    /// Messages doubled.
+    pub doubled: u64,
+    /// Messages that are slow.
+    pub slow: u64,
+    /// Statements that are not executed, and fail.
+    pub not_executed: u64,
+    /// Statements that are executed, and whose answer is lost.
+    pub answer_lost: u64,
+    /// Statements that are executed after they were given up.
+    pub orphaned: u64,
+    /// Statements that take long.
+    pub slow_statement: u64,
+    /// Lock time-outs.
+    pub lock_timeout: u64,
+    /// Batches refused for their data.
+    pub refused: u64,
+    /// Client calls that never come back.
+    pub call_lost: u64,
+}
+
+/// A great fault.
+#[derive(Debug, Clone)]
+pub struct Strike {
+    /// Not before this moment.
+    pub at: Moment,
+    /// Only when this is in flight.
+    pub during: Option<InFlight>,
+    /// What happens.
+    pub blow: Blow,
+}
+
+/// Something that is under way, and worth interrupting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InFlight {
+    /// A takeover was sent.
+    LeaseTaking,
+    /// A takeover was executed and is not answered.
+    LeaseTaken,
+    /// A snapshot was asked for.
+    SnapshotLoading,
+    /// A batch was sent and is not executed.
+    BatchSent,
+    /// A batch was executed and is not answered.
+    BatchExecuted,
+    /// An assignment is about to be sent.
+    Assigning,
+    /// A leader has decided something and carried nothing out.
+    Decided,
+}
+
+impl InFlight {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::LeaseTaking,
+        Self::LeaseTaken,
+        Self::SnapshotLoading,
+        Self::BatchSent,
+        Self::BatchExecuted,
+        Self::Assigning,
+        Self::Decided,
+    ];
+}
+
+/// Who is struck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Whoever holds the lease.
+    Leader,
+    /// This one.
+    Place(usize),
+}
+
+/// What happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blow {
+    /// A coordinator dies, and is started again.
+    CrashCoordinator {
+        /// Which.
+        who: Target,
+        /// After this long.
+        down: Duration,
+    },
+    /// A coordinator is asked to stop, and is started again.
+    ShutDownCoordinator {
+        /// Which.
+        who: Target,
+        /// After this long.
+        down: Duration,
+    },
+    /// A coordinator is not scheduled.
+    PauseCoordinator {
+        /// Which.
+        who: Target,
+        /// For this long.
+        length: Duration,
+    },
+    /// A coordinator is cut off from the broker.
+    CutFromBroker {
+        /// Which.
+        who: Target,
+        /// In this direction.
+        direction: Direction,
+        /// For this long.
+        length: Duration,
+    },
+    /// A coordinator is cut off from the database.
+    CutFromStore {
+        /// Which.
+        who: Target,
+        /// In this direction.
+        direction: Direction,
+        /// For this long.
+        length: Duration,
+    },
+    /// The database executes nothing.
+    StallStore {
+        /// For this long.
+        length: Duration,
+    },
+    /// A worker dies with its children, and is started again.
+    CrashWorker {
+        /// Which.
+        place: usize,
+        /// After this long.
+        down: Duration,
+    },
+    /// A worker is asked to stop, and is started again.
+    ShutDownWorker {
+        /// Which.
+        place: usize,
+        /// After this long.
+        down: Duration,
+    },
+    /// A worker and its children are not scheduled.
+    PauseWorker {
+        /// Which.
+        place: usize,
+        /// For this long.
+        length: Duration,
+    },
+    /// A worker is cut off from the broker.
+    CutWorker {
+        /// Which.
+        place: usize,
+        /// In this direction.
+        direction: Direction,
+        /// For this long.
+        length: Duration,
+    },
+}
+
+/// What operators do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Drain the worker at this place.
+    Drain {
+        /// Whose id.
+        place: usize,
+        /// With this deadline.
+        deadline: Option<Duration>,
+    },
+    /// Undrain it.
+    Undrain {
+        /// Whose id.
+        place: usize,
+    },
+    /// Remove it.
+    Remove {
+        /// Whose id.
+        place: usize,
+    },
+}

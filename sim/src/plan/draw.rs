@@ -1,0 +1,312 @@
+//! Draws a plan from a seed.
+
+use super::{
+    Blow, CoordinatorPlan, CustomerPlan, InFlight, Operation, Plan, Rates, Strike, Target,
+    WorkerPlan,
+};
+use crate::{
+    clock::{Clock, Moment},
+    decision::{Rng, Streams},
+    flaw::Flaw,
+    model::broker::Direction,
+    worker::Profile,
+};
+use niyanta_core::{
+    ids::{CustomerId, WorkerId, WorkloadType},
+    time::Duration,
+};
+use std::sync::Arc;
+
+impl Plan {
+    /// The plan of a seed, with something done wrong on purpose or not.
+    #[must_use]
+    pub fn draw(seed: u64, flaw: Option<Flaw>) -> Self {
+        let streams = Streams::new(seed);
+        let mut rng = streams.stream("plan", 0);
+        let count = match rng.below(20) {
+            0..=1 => 1,
+            2..=10 => 2,
+            _ => 3,
+        };
+        let enable_ha = count > 1 || rng.per_mille(300);
+        let heal_at = Moment::default().plus(secs(rng.between(20, 60)));
+        let workers = workers(&mut streams.stream("plan.workers", 0), heal_at);
+        let coordinators = coordinators(&mut streams.stream("plan.coordinators", 0), count);
+        let shape = Shape {
+            coordinators: count,
+            workers: workers.len(),
+            heal_at,
+            ttl: coordinators.iter().map(|c| c.ttl).max().unwrap_or_default(),
+            lease: coordinators
+                .iter()
+                .map(|c| c.heartbeat_timeout)
+                .max()
+                .unwrap_or_default(),
+        };
+        Self {
+            seed,
+            flaw,
+            enable_ha,
+            customers: customers(&mut streams.stream("plan.customers", 0), heal_at),
+            types: types(),
+            rates: rates(&mut streams.stream("plan.rates", 0)),
+            strikes: shape.strikes(&mut streams.stream("plan.strikes", 0)),
+            operations: shape.operations(&mut streams.stream("plan.operations", 0)),
+            database_drift_ppm: drift(&mut rng),
+            heal_at,
+            workers,
+            coordinators,
+        }
+    }
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn drift(rng: &mut Rng) -> i64 {
+    i64::try_from(rng.below(16_001)).unwrap_or(0) - 8_000
+}
+
+fn clock(rng: &mut Rng) -> Clock {
+    Clock {
+        origin: rng.between(1, 1_000_000) * 1_000_000_000,
+        drift_ppm: drift(rng),
+    }
+}
+
+fn types() -> Vec<WorkloadType> {
+    ["hash", "train", "render"]
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect()
+}
+
+fn coordinators(rng: &mut Rng, count: usize) -> Vec<CoordinatorPlan> {
+    let ttl = secs(*rng.pick(&[2, 3, 5, 10]).unwrap_or(&3));
+    let heartbeat_timeout = secs(*rng.pick(&[4, 6, 10, 20]).unwrap_or(&6));
+    let mixed = rng.per_mille(150);
+    let window = *rng.pick(&[1, 2, 8, 256]).unwrap_or(&8);
+    let load_limit = window.max(*rng.pick(&[2, 8, 1_000]).unwrap_or(&8));
+    let batch_size = *rng.pick(&[1, 4, 100]).unwrap_or(&4);
+    let interval = secs(rng.between(1, 4));
+    let backoff_cap = secs(rng.between(1, 6));
+    let loss_limit = u32::try_from(rng.between(1, 5)).unwrap_or(5);
+    (0..count)
+        .map(|_| {
+            let scale = if mixed {
+                u32::try_from(rng.between(1, 2)).unwrap_or(1)
+            } else {
+                1
+            };
+            let lease = heartbeat_timeout * scale;
+            CoordinatorPlan {
+                clock: clock(rng),
+                ttl: ttl * scale,
+                heartbeat_timeout: lease,
+                dead_threshold: lease * 3 / 2,
+                interval,
+                batch_size,
+                window,
+                load_limit,
+                backoff_cap,
+                loss_limit,
+                lag: if rng.per_mille(100) {
+                    Duration::from_millis(rng.between(5, 120))
+                } else {
+                    Duration::ZERO
+                },
+            }
+        })
+        .collect()
+}
+
+fn workers(rng: &mut Rng, heal_at: Moment) -> Vec<WorkerPlan> {
+    let count = rng.below(9);
+    let mut plans: Vec<WorkerPlan> = Vec::new();
+    for place in 0..count {
+        let doubled = !plans.is_empty() && rng.per_mille(60);
+        let profile = match plans.last().filter(|_| doubled) {
+            Some(other) => other.profile.clone(),
+            None => profile(rng, place),
+        };
+        let late = rng.per_mille(200) || doubled;
+        let starts_at = if late {
+            rng.below(heal_at.0 / 2)
+        } else {
+            rng.below(2_000_000_000)
+        };
+        plans.push(WorkerPlan {
+            profile,
+            clock: clock(rng),
+            starts_at: Moment(starts_at),
+            remembers: rng.per_mille(600) && !doubled,
+        });
+    }
+    plans
+}
+
+fn profile(rng: &mut Rng, place: u64) -> Profile {
+    let worker: WorkerId = match format!("worker-{place}").parse() {
+        Ok(worker) => worker,
+        Err(invalid) => unreachable!("{invalid}"),
+    };
+    let mut capabilities: std::collections::BTreeSet<_> =
+        types().into_iter().filter(|_| rng.per_mille(700)).collect();
+    if capabilities.is_empty() {
+        capabilities.extend(types().into_iter().take(1));
+    }
+    let zone = if rng.per_mille(500) { "east" } else { "west" };
+    Profile {
+        worker,
+        capabilities,
+        capacity: u32::try_from(rng.between(1, 4)).unwrap_or(1),
+        tags: [(Arc::from("zone"), Arc::from(zone))].into_iter().collect(),
+    }
+}
+
+fn customers(rng: &mut Rng, heal_at: Moment) -> Vec<CustomerPlan> {
+    let count = rng.between(1, 3);
+    (0..count)
+        .map(|index| {
+            let calls = u32::try_from(rng.between(3, 40)).unwrap_or(3);
+            let span = Duration::from_nanos(heal_at.0) / 2;
+            let burst = rng.per_mille(250);
+            CustomerPlan {
+                id: CustomerId(u128::from(index) + 1),
+                weight: *rng.pick(&[1, 10, 50, 100]).unwrap_or(&1),
+                max_running: u32::try_from(rng.between(1, 12)).unwrap_or(1),
+                max_queued: rng.between(3, 30),
+                calls,
+                pace: if burst {
+                    Duration::from_millis(5)
+                } else {
+                    span / calls
+                },
+            }
+        })
+        .collect()
+}
+
+fn rates(rng: &mut Rng) -> Rates {
+    let mut rate = |on: u64, most: u64| {
+        if rng.per_mille(on) {
+            rng.between(1, most)
+        } else {
+            0
+        }
+    };
+    Rates {
+        loss: rate(400, 200),
+        doubled: rate(400, 200),
+        slow: rate(400, 150),
+        not_executed: rate(350, 60),
+        answer_lost: rate(450, 80),
+        orphaned: rate(350, 60),
+        slow_statement: rate(350, 100),
+        lock_timeout: rate(250, 40),
+        refused: rate(100, 10),
+        call_lost: rate(300, 100),
+    }
+}
+
+/// What strikes are aimed at.
+struct Shape {
+    coordinators: usize,
+    workers: usize,
+    heal_at: Moment,
+    ttl: Duration,
+    lease: Duration,
+}
+
+impl Shape {
+    fn strikes(&self, rng: &mut Rng) -> Vec<Strike> {
+        let families: Vec<u64> = (0..10).filter(|_| rng.per_mille(450)).collect();
+        let count = rng.between(0, 10);
+        let mut strikes: Vec<Strike> = (0..count)
+            .filter_map(|_| {
+                let family = *rng.pick(&families)?;
+                let at = Moment(rng.below(self.heal_at.0 * 9 / 10));
+                let blow = self.blow(rng, family)?;
+                let aimed = family < 5 && rng.per_mille(600);
+                let during = aimed.then(|| rng.pick(InFlight::ALL).copied()).flatten();
+                Some(Strike { at, during, blow })
+            })
+            .collect();
+        strikes.sort_by_key(|strike| strike.at);
+        strikes
+    }
+
+    fn blow(&self, rng: &mut Rng, family: u64) -> Option<Blow> {
+        let who = if rng.per_mille(700) {
+            Target::Leader
+        } else {
+            Target::Place(rng.index(self.coordinators))
+        };
+        let place = rng.index(self.workers.max(1));
+        let down = rng.duration(Duration::from_millis(10), secs(5));
+        let length = self.length(rng);
+        let direction = rng.pick(Direction::ALL).copied()?;
+        let blow = match family {
+            0 => Blow::CrashCoordinator { who, down },
+            1 => Blow::PauseCoordinator { who, length },
+            2 => Blow::CutFromBroker {
+                who,
+                direction,
+                length,
+            },
+            3 => Blow::CutFromStore {
+                who,
+                direction,
+                length,
+            },
+            4 => Blow::ShutDownCoordinator { who, down },
+            5 => Blow::StallStore { length },
+            6 => Blow::CrashWorker { place, down },
+            7 => Blow::PauseWorker { place, length },
+            8 => Blow::CutWorker {
+                place,
+                direction,
+                length,
+            },
+            _ => Blow::ShutDownWorker { place, down },
+        };
+        let needs_worker = family >= 6;
+        (!needs_worker || self.workers > 0).then_some(blow)
+    }
+
+    /// Short, about the leader's lease, or about the workers'.
+    fn length(&self, rng: &mut Rng) -> Duration {
+        match rng.below(4) {
+            0 => rng.duration(Duration::from_millis(5), Duration::from_millis(900)),
+            1 | 2 => rng.duration(self.ttl / 2, self.ttl * 3),
+            _ => rng.duration(self.lease / 2, self.lease * 2),
+        }
+    }
+
+    fn operations(&self, rng: &mut Rng) -> Vec<(Moment, Operation)> {
+        if self.workers == 0 || rng.per_mille(400) {
+            return Vec::new();
+        }
+        let count = rng.between(1, 6);
+        let mut operations: Vec<_> = (0..count)
+            .map(|_| {
+                let at = Moment(rng.below(self.heal_at.0));
+                let place = rng.index(self.workers);
+                let operation = match rng.below(5) {
+                    0 | 1 => Operation::Drain {
+                        place,
+                        deadline: rng
+                            .per_mille(600)
+                            .then(|| rng.duration(Duration::ZERO, secs(5))),
+                    },
+                    2 | 3 => Operation::Undrain { place },
+                    _ => Operation::Remove { place },
+                };
+                (at, operation)
+            })
+            .collect();
+        operations.sort_by_key(|(at, _)| *at);
+        operations
+    }
+}

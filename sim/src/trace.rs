@@ -1,0 +1,108 @@
+//! What happened, as one number and, when asked, as a story.
+//!
+//! Every step of a run is folded into a chained hash: two runs of one seed did the same exactly when
+//! their hashes agree. Words are only made when somebody reads them.
+
+use crate::{clock::Moment, decision::mix};
+use std::fmt::{self, Write};
+
+/// The hash of a run so far, and its story if one is being told.
+#[derive(Debug, Default)]
+pub struct Trace {
+    hash: [u64; 2],
+    steps: u64,
+    story: Option<Vec<Line>>,
+}
+
+/// One line of the story.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// When, in true time.
+    pub at: Moment,
+    /// Which step of the run.
+    pub step: u64,
+    /// Who: `c0`, `w1`, `store`, `client2`, `fault`.
+    pub who: String,
+    /// What.
+    pub text: String,
+}
+
+impl Trace {
+    /// A trace that keeps its story when `story` is set.
+    #[must_use]
+    pub fn new(story: bool) -> Self {
+        Self {
+            hash: [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344],
+            steps: 0,
+            story: story.then(Vec::new),
+        }
+    }
+
+    /// Begins a step.
+    pub fn step(&mut self, at: Moment) {
+        self.steps += 1;
+        self.fold(at.0);
+    }
+
+    /// Folds a word into the hash.
+    pub fn fold(&mut self, word: u64) {
+        let [a, b] = self.hash;
+        let next = mix(a ^ word);
+        self.hash = [next, b.rotate_left(23) ^ next.wrapping_add(word)];
+    }
+
+    /// Folds what prints into the hash.
+    pub fn fold_debug(&mut self, value: &dyn fmt::Debug) {
+        struct Folder<'a>(&'a mut Trace);
+        impl Write for Folder<'_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                for chunk in text.as_bytes().chunks(8) {
+                    let mut word = [0; 8];
+                    word[..chunk.len()].copy_from_slice(chunk);
+                    self.0.fold(u64::from_le_bytes(word));
+                }
+                Ok(())
+            }
+        }
+        // Writing into a hash cannot fail.
+        let _infallible = write!(Folder(self), "{value:?}");
+    }
+
+    /// Adds a line to the story, if one is told.
+    pub fn tell(&mut self, at: Moment, who: impl fmt::Display, text: impl FnOnce() -> String) {
+        let step = self.steps;
+        if let Some(story) = &mut self.story {
+            story.push(Line {
+                at,
+                step,
+                who: who.to_string(),
+                text: text(),
+            });
+        }
+    }
+
+    /// True when a story is told.
+    #[must_use]
+    pub const fn is_told(&self) -> bool {
+        self.story.is_some()
+    }
+
+    /// The hash so far.
+    #[must_use]
+    pub const fn hash(&self) -> u128 {
+        let [a, b] = self.hash;
+        ((a as u128) << 64) | b as u128
+    }
+
+    /// How many steps were folded.
+    #[must_use]
+    pub const fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The story so far.
+    #[must_use]
+    pub fn story(&self) -> &[Line] {
+        self.story.as_deref().unwrap_or_default()
+    }
+}

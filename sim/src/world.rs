@@ -1,0 +1,374 @@
+//! One run: everybody, and one queue of timed events.
+//!
+//! Owns true time, the queue and who is alive. Each step takes the earliest event, hands it to
+//! whom it concerns, carries out what follows, and shows it to the properties. There is no async, no
+//! thread and no entropy here: a run is a function of its plan.
+
+mod api;
+mod driver;
+mod faults;
+mod healing;
+mod messages;
+mod node;
+mod statements;
+mod workers;
+
+pub use api::{ApiAnswer, ApiAsk, Call, Caller};
+pub use node::{Inbound, Node};
+
+use crate::{
+    clock::Moment,
+    clock::WallClock,
+    decision::{Rng, Streams},
+    message::{Address, Message},
+    model::{
+        broker::{Broker, Direction},
+        store::{Answer, CounterRow, Store},
+    },
+    plan::{Operation, Plan, Strike},
+    properties::{Observation, Properties, Violation},
+    trace::Trace,
+};
+use api::Client;
+use niyanta_core::{snapshot::CustomerRow, time::Duration};
+use statements::{Outstanding, StatementId};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, VecDeque},
+};
+use workers::Host;
+
+/// One run of one plan.
+pub struct World {
+    plan: Plan,
+    streams: Streams,
+    now: Moment,
+    queue: BinaryHeap<Reverse<Entry>>,
+    next_entry: u64,
+    store: Store,
+    broker: Broker,
+    nodes: Vec<Node>,
+    hosts: Vec<Host>,
+    clients: Vec<Client>,
+    statements: BTreeMap<StatementId, Outstanding>,
+    next_statement: u64,
+    next_call: u64,
+    store_rng: Rng,
+    store_stalled_until: Moment,
+    store_cuts: Vec<[u32; 2]>,
+    strikes: VecDeque<Strike>,
+    armed: Vec<Strike>,
+    is_healed: bool,
+    is_finished: bool,
+    has_refused: bool,
+    properties: Properties,
+    trace: Trace,
+    counts: Counts,
+}
+
+/// What a run went through.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// Steps taken.
+    pub events: u64,
+    /// Coordinators in the plan.
+    pub coordinators: u64,
+    /// Takeovers.
+    pub terms: u64,
+    /// Takeovers by another process than the one before.
+    pub leader_changes: u64,
+    /// Great faults that struck, and statements that failed or went astray.
+    pub faults: u64,
+    /// Workloads submitted.
+    pub workloads: u64,
+    /// Workloads that ended.
+    pub ended: u64,
+    /// Batches committed.
+    pub batches: u64,
+    /// Simulated time.
+    pub simulated: Duration,
+    /// From healing to the last thing settled.
+    pub settled_after: Duration,
+}
+
+impl Counts {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.coordinators += other.coordinators;
+        self.terms += other.terms;
+        self.leader_changes += other.leader_changes;
+        self.faults += other.faults;
+        self.workloads += other.workloads;
+        self.ended += other.ended;
+        self.batches += other.batches;
+        self.simulated += other.simulated;
+        self.settled_after = self.settled_after.max(other.settled_after);
+    }
+}
+
+/// What a run showed.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The first property that did not hold.
+    pub violation: Option<Violation>,
+    /// The chained hash of the run.
+    pub hash: u128,
+    /// What it went through.
+    pub counts: Counts,
+    /// The run itself, for whoever wants its story.
+    pub trace: Trace,
+}
+
+/// Something that will happen.
+#[derive(Debug)]
+enum Occurrence {
+    /// A coordinator starts.
+    StartCoordinator(usize),
+    /// A coordinator's deadline comes.
+    WakeCoordinator { place: usize, epoch: u32 },
+    /// A coordinator reads the next thing it has not read.
+    ReadInbox { place: usize, epoch: u32 },
+    /// A pause ends.
+    ResumeCoordinator { place: usize, epoch: u32 },
+    /// Something reaches a coordinator that does not come through the broker.
+    Inbound {
+        place: usize,
+        epoch: u32,
+        inbound: Inbound,
+    },
+    /// A coordinator's time to stop is over.
+    KillCoordinator { place: usize, epoch: u32 },
+    /// A worker starts.
+    StartWorker(usize),
+    /// A worker's deadline comes.
+    WakeWorker { place: usize, epoch: u32 },
+    /// A pause ends.
+    ResumeWorker { place: usize, epoch: u32 },
+    /// A message arrives.
+    Message { to: Address, message: Message },
+    /// A statement reaches the database.
+    Execute(StatementId),
+    /// An answer reaches its asker.
+    Answered {
+        id: StatementId,
+        answer: Box<Answer>,
+    },
+    /// A statement's deadline comes.
+    GaveUp(StatementId),
+    /// A client does its next thing.
+    Client(usize),
+    /// A call reaches a coordinator.
+    CallArrives { place: usize, call: Box<Call> },
+    /// An answer reaches a client.
+    CallAnswered {
+        client: usize,
+        call: u64,
+        answer: Option<ApiAnswer>,
+    },
+    /// A client gives a call up.
+    CallGivenUp { client: usize, call: u64 },
+    /// A coordinator sends a call's statement again.
+    Retry { place: usize, epoch: u32, call: u64 },
+    /// The next strike's time has come.
+    Strike,
+    /// A cut ends.
+    MendBroker { who: Address, direction: Direction },
+    /// A cut ends.
+    MendStore { place: usize, direction: Direction },
+    /// An operator does something.
+    Operate(Operation),
+    /// Everything heals.
+    Heal,
+    /// Whether everything has settled is looked at.
+    LookWhetherSettled,
+}
+
+struct Entry {
+    at: Moment,
+    order: u64,
+    what: Occurrence,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+impl World {
+    /// A run that has not begun. It tells its story when `told` is set.
+    #[must_use]
+    pub fn new(plan: Plan, told: bool) -> Self {
+        let streams = Streams::new(plan.seed);
+        let clock = WallClock {
+            drift_ppm: plan.database_drift_ppm,
+        };
+        let mut store = Store::new(clock, plan.flaw);
+        for customer in &plan.customers {
+            store.add_customer(CounterRow {
+                limits: CustomerRow {
+                    id: customer.id,
+                    weight: customer.weight,
+                    max_running: customer.max_running,
+                },
+                max_queued: customer.max_queued,
+                submitted: 0,
+                left_queue: 0,
+                running: 0,
+            });
+        }
+        let mut world = Self {
+            streams,
+            now: Moment::default(),
+            queue: BinaryHeap::new(),
+            next_entry: 0,
+            store,
+            broker: Broker::new(streams.stream("broker", 0)),
+            nodes: Node::all(&plan),
+            hosts: Host::all(&plan),
+            clients: Client::all(&plan, streams),
+            statements: BTreeMap::new(),
+            next_statement: 0,
+            next_call: 0,
+            store_rng: streams.stream("store", 0),
+            store_stalled_until: Moment::default(),
+            store_cuts: vec![[0, 0]; plan.coordinators.len()],
+            strikes: plan.strikes.iter().cloned().collect(),
+            armed: Vec::new(),
+            is_healed: false,
+            is_finished: false,
+            has_refused: false,
+            properties: Properties::new(&plan),
+            trace: Trace::new(told),
+            counts: Counts::default(),
+            plan,
+        };
+        world.counts.coordinators = u64::try_from(world.nodes.len()).unwrap_or(0);
+        world.set_the_stage();
+        world
+    }
+
+    /// Runs to the end: everything settled, a property violated, or the bound passed.
+    #[must_use]
+    pub fn run(mut self) -> Outcome {
+        while let Some(Reverse(entry)) = self.queue.pop() {
+            self.now = entry.at;
+            self.counts.events += 1;
+            self.trace.step(self.now);
+            self.step(entry.what);
+            if self.is_finished || self.properties.violation().is_some() {
+                break;
+            }
+        }
+        self.counts.simulated = self.now.since(Moment::default());
+        Outcome {
+            violation: self.properties.into_violation(),
+            hash: self.trace.hash(),
+            counts: self.counts,
+            trace: self.trace,
+        }
+    }
+
+    fn set_the_stage(&mut self) {
+        self.broker.loss = self.plan.rates.loss;
+        self.broker.doubled = self.plan.rates.doubled;
+        self.broker.slow = self.plan.rates.slow;
+        for place in 0..self.nodes.len() {
+            let lag = self.plan.coordinators[place].lag;
+            self.broker.slow_down(Address::Coordinator(place), lag);
+            let start = Duration::from_millis(u64::try_from(place).unwrap_or(0) * 40);
+            self.after(start, Occurrence::StartCoordinator(place));
+        }
+        for place in 0..self.hosts.len() {
+            let at = self.plan.workers[place].starts_at;
+            self.at(at, Occurrence::StartWorker(place));
+        }
+        for client in 0..self.clients.len() {
+            let first = self.plan.customers[client].pace;
+            self.after(first, Occurrence::Client(client));
+        }
+        for (at, operation) in self.plan.operations.clone() {
+            self.at(at, Occurrence::Operate(operation));
+        }
+        for strike in self.plan.strikes.clone() {
+            self.at(strike.at, Occurrence::Strike);
+        }
+        self.at(self.plan.heal_at, Occurrence::Heal);
+    }
+
+    fn step(&mut self, what: Occurrence) {
+        match what {
+            Occurrence::StartCoordinator(place) => self.start_coordinator(place),
+            Occurrence::WakeCoordinator { place, epoch } => self.wake_coordinator(place, epoch),
+            Occurrence::ReadInbox { place, epoch } => self.read_inbox(place, epoch),
+            Occurrence::ResumeCoordinator { place, epoch } => self.resume_coordinator(place, epoch),
+            Occurrence::Inbound {
+                place,
+                epoch,
+                inbound,
+            } => self.reach_node(place, epoch, inbound),
+            Occurrence::KillCoordinator { place, epoch } => self.kill_coordinator(place, epoch),
+            Occurrence::StartWorker(place) => self.start_worker(place),
+            Occurrence::WakeWorker { place, epoch } => self.wake_worker(place, epoch),
+            Occurrence::ResumeWorker { place, epoch } => self.resume_worker(place, epoch),
+            Occurrence::Message { to, message } => self.deliver(to, message),
+            Occurrence::Execute(id) => self.execute_statement(id),
+            Occurrence::Answered { id, answer } => self.answer_statement(id, *answer),
+            Occurrence::GaveUp(id) => self.give_statement_up(id),
+            Occurrence::Client(client) => self.move_client(client),
+            Occurrence::CallArrives { place, call } => self.receive_call(place, *call),
+            Occurrence::CallAnswered {
+                client,
+                call,
+                answer,
+            } => self.answer_client(client, call, answer),
+            Occurrence::CallGivenUp { client, call } => self.answer_client(client, call, None),
+            Occurrence::Retry { place, epoch, call } => self.retry_call(place, epoch, call),
+            Occurrence::Strike => self.arm_strike(),
+            Occurrence::MendBroker { who, direction } => self.mend_broker(who, direction),
+            Occurrence::MendStore { place, direction } => self.mend_store(place, direction),
+            Occurrence::Operate(operation) => self.operate(operation),
+            Occurrence::Heal => self.heal(),
+            Occurrence::LookWhetherSettled => self.look_whether_settled(),
+        }
+    }
+
+    fn at(&mut self, at: Moment, what: Occurrence) {
+        let at = at.max(self.now);
+        self.next_entry += 1;
+        self.queue.push(Reverse(Entry {
+            at,
+            order: self.next_entry,
+            what,
+        }));
+    }
+
+    fn after(&mut self, delay: Duration, what: Occurrence) {
+        self.at(self.now.plus(delay), what);
+    }
+
+    fn observe(&mut self, observation: &Observation<'_>) {
+        self.properties
+            .observe(self.now, &self.store, observation, &mut self.trace);
+    }
+}
+
+/// The term that a core leads, if it does.
+fn node_term(core: &niyanta_core::Coordinator) -> Option<niyanta_core::ids::Generation> {
+    crate::machine::term(core)
+}

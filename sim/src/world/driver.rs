@@ -1,0 +1,558 @@
+//! The driver of a coordinator, mirrored: stamps the clock, hands events to the production core, and
+//! carries its effects out in order. It decides nothing.
+
+use super::{Inbound, Node, Occurrence, World, node::Process, statements::Purpose};
+use crate::{
+    clock::Moment,
+    flaw::Flaw,
+    message::{Address, Answered, Command, Message, Order},
+    model::store::{Statement, TakeLease},
+    plan::InFlight,
+    properties::Observation,
+};
+use niyanta_core::{
+    Coordinator, Effect, Event, ExitReason,
+    ids::{Generation, Incarnation, RequestId},
+    time::{Duration, WallTime},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+impl World {
+    pub(super) fn start_coordinator(&mut self, place: usize) {
+        if self.nodes[place].process.is_some() {
+            return;
+        }
+        let enable_ha = self.plan.enable_ha;
+        let now = self.now;
+        let node = &mut self.nodes[place];
+        node.epoch += 1;
+        let label = u64::try_from(place).unwrap_or(0) << 32 | u64::from(node.epoch);
+        let seed = self.streams.stream("core", label).bits();
+        let incarnation: Incarnation = match format!("c{place}-{}", node.epoch).parse() {
+            Ok(incarnation) => incarnation,
+            Err(invalid) => unreachable!("{invalid}"),
+        };
+        let config = node.config(enable_ha, incarnation.clone(), seed);
+        let local = node.clock().read(now);
+        node.process = Some(Process {
+            core: Coordinator::new(config.clone(), local),
+            incarnation,
+            paused_until: None,
+            inbox: VecDeque::new(),
+            held: VecDeque::new(),
+            requests: BTreeMap::new(),
+            last_request: RequestId::ZERO,
+            writing: BTreeMap::new(),
+            wake_at: None,
+            woken_at: Moment::default(),
+            wakes_now: 0,
+            paused_at: Moment::default(),
+            resigning: BTreeSet::new(),
+            announcing: BTreeSet::new(),
+            database_time: WallTime(0),
+            calls: BTreeMap::new(),
+        });
+        self.trace.tell(now, Address::Coordinator(place), || {
+            format!("starts as {}", config.incarnation)
+        });
+        self.observe(&Observation::CoordinatorStarted {
+            place,
+            config: &config,
+        });
+        self.schedule_wake(place);
+    }
+
+    /// The process is gone, with everything it knew.
+    pub(super) fn end_coordinator(&mut self, place: usize) {
+        if self.nodes[place].process.take().is_some() {
+            self.nodes[place].epoch += 1;
+            self.observe(&Observation::CoordinatorGone { place });
+        }
+    }
+
+    pub(super) fn wake_coordinator(&mut self, place: usize, epoch: u32) {
+        let now = self.now;
+        let node = &mut self.nodes[place];
+        if node.epoch != epoch {
+            return;
+        }
+        let clock = node.clock();
+        let lies = self.plan.flaw == Some(Flaw::UnreadIsHeard);
+        let Some(process) = node.awake() else { return };
+        if process.wake_at.is_none_or(|at| at > now) {
+            return;
+        }
+        process.wake_at = None;
+        process.wakes_now = if process.woken_at == now {
+            process.wakes_now + 1
+        } else {
+            0
+        };
+        process.woken_at = now;
+        if process.wakes_now > WAKES_AT_ONCE_MAX {
+            self.observe(&Observation::Spins { place });
+            return;
+        }
+        let heard_until = if lies {
+            clock.read(now)
+        } else {
+            process.heard_until(clock, now)
+        };
+        self.hand(place, &Event::Tick { heard_until });
+        self.schedule_wake(place);
+    }
+
+    /// Something reaches a process: read at once, or after what lies unread.
+    pub(super) fn reach_node(&mut self, place: usize, epoch: u32, inbound: Inbound) {
+        let now = self.now;
+        let node = &mut self.nodes[place];
+        if node.epoch != epoch {
+            return;
+        }
+        let Some(process) = &mut node.process else {
+            return;
+        };
+        let waits = process.paused_until.is_some() || !process.inbox.is_empty();
+        if let Inbound::Message(Message::Request(request)) = &inbound {
+            let request = Arc::clone(request);
+            self.observe(&Observation::RequestReached {
+                place,
+                request: &request,
+            });
+        }
+        if !waits {
+            self.read(place, now, inbound);
+        } else if let Some(process) = &mut self.nodes[place].process {
+            process.inbox.push_back((now, inbound));
+        }
+    }
+
+    pub(super) fn read_inbox(&mut self, place: usize, epoch: u32) {
+        let node = &mut self.nodes[place];
+        if node.epoch != epoch {
+            return;
+        }
+        let Some(process) = node.awake() else { return };
+        let Some((arrived, inbound)) = process.inbox.pop_front() else {
+            return;
+        };
+        let more = !process.inbox.is_empty();
+        self.read(place, arrived, inbound);
+        let epoch = self.nodes[place].epoch;
+        if more {
+            let pause = self
+                .store_rng
+                .duration(Duration::from_micros(10), Duration::from_micros(400));
+            self.after(pause, Occurrence::ReadInbox { place, epoch });
+        }
+    }
+
+    pub(super) fn resume_coordinator(&mut self, place: usize, epoch: u32) {
+        let now = self.now;
+        let node = &mut self.nodes[place];
+        if node.epoch != epoch {
+            return;
+        }
+        let Some(process) = &mut node.process else {
+            return;
+        };
+        if process.paused_until.is_none_or(|until| until > now) {
+            return;
+        }
+        process.paused_until = None;
+        let paused = now.since(process.paused_at);
+        self.trace
+            .tell(now, Address::Coordinator(place), || "runs again".to_owned());
+        self.observe(&Observation::CoordinatorResumed { place, paused });
+        self.carry_out_held(place);
+        if self.nodes[place].epoch != epoch {
+            return;
+        }
+        if let Some(process) = self.nodes[place].awake() {
+            process.wake_at = Some(now);
+            let soon = Duration::from_micros(50);
+            self.after(Duration::ZERO, Occurrence::WakeCoordinator { place, epoch });
+            self.after(soon, Occurrence::ReadInbox { place, epoch });
+        }
+    }
+
+    fn read(&mut self, place: usize, arrived: Moment, inbound: Inbound) {
+        match inbound {
+            Inbound::Message(message) => self.read_message(place, arrived, message),
+            Inbound::Answer { asked, answer } => self.read_answer(place, *asked, answer),
+            Inbound::Event(event) => self.hand(place, &event),
+            Inbound::Call(call) => self.begin_call(place, *call),
+        }
+        self.schedule_wake(place);
+    }
+
+    /// Hands one event to the core and carries out what follows.
+    pub(super) fn hand(&mut self, place: usize, event: &Event) {
+        let now = self.now;
+        let node = &mut self.nodes[place];
+        let local = node.clock().read(now);
+        let Some(process) = node.awake() else { return };
+        let mut effects = Vec::new();
+        process.core.handle(local, event.clone(), &mut effects);
+        let term = super::node_term(&process.core);
+        let broken = niyanta_core::invariants::check(&process.core);
+        self.trace.fold_debug(&effects);
+        self.trace.tell(now, Address::Coordinator(place), || {
+            format!("hears {}", crate::story::event(event))
+        });
+        self.observe(&Observation::Handled {
+            place,
+            local,
+            event,
+            effects: &effects,
+            term,
+            broken: &broken,
+        });
+        if effects.is_empty() {
+            return;
+        }
+        if let Some(process) = self.nodes[place].awake() {
+            process.held.extend(effects);
+        }
+        if term.is_some() {
+            self.strike_during(InFlight::Decided, place);
+        }
+        self.carry_out_held(place);
+    }
+
+    fn carry_out_held(&mut self, place: usize) {
+        let epoch = self.nodes[place].epoch;
+        let outlive = self.plan.flaw == Some(Flaw::EffectsOutliveTerm);
+        loop {
+            if self.nodes[place].epoch != epoch {
+                return;
+            }
+            let Some(process) = self.nodes[place].awake() else {
+                return;
+            };
+            let Some(effect) = process.held.pop_front() else {
+                return;
+            };
+            let term = super::node_term(&process.core);
+            if !outlive && effect.term().is_some() && effect.term() != term {
+                continue;
+            }
+            self.carry_out(place, effect);
+        }
+    }
+
+    fn carry_out(&mut self, place: usize, effect: Effect) {
+        self.trace.tell(self.now, Address::Coordinator(place), || {
+            format!("→ {}", crate::story::effect(&effect))
+        });
+        if matches!(effect, Effect::Assign { .. }) {
+            self.strike_during(InFlight::Assigning, place);
+            if let Some(process) = &mut self.nodes[place].process
+                && process.paused_until.is_some()
+            {
+                process.held.push_front(effect);
+                return;
+            }
+            if self.nodes[place].process.is_none() {
+                return;
+            }
+        }
+        self.observe(&Observation::CarriedOut {
+            place,
+            effect: &effect,
+        });
+        let from = Address::Coordinator(place);
+        match effect {
+            Effect::TakeLease {
+                ask,
+                above,
+                own,
+                force,
+                ttl,
+                within,
+            } => {
+                let Some(incarnation) = self.incarnation_of(place) else {
+                    return;
+                };
+                let take = TakeLease {
+                    ask,
+                    incarnation,
+                    above,
+                    own,
+                    force,
+                    ttl,
+                };
+                self.ask_core(place, Statement::TakeLease(take), within);
+                self.strike_during(InFlight::LeaseTaking, place);
+            }
+            Effect::ReadLease { ask, within } => {
+                self.ask_core(place, Statement::ReadLease { ask }, within);
+            }
+            Effect::RenewLease {
+                ask,
+                generation,
+                ttl,
+                within,
+            } => self.renew(place, ask, generation, ttl, within),
+            Effect::ResignLease { generation } => self.resign(place, generation),
+            Effect::AnnounceResignation { generation } => self.announce_end(place, generation),
+            Effect::AnnounceLeader { generation } => {
+                self.broadcast(from, &Message::LeaderElected(generation));
+            }
+            Effect::ProbeBroker { nonce } => self.send(from, from, Message::Probe { nonce }),
+            Effect::LoadSnapshot { generation, limit } => {
+                self.ask_core(
+                    place,
+                    Statement::Snapshot { generation, limit },
+                    STATEMENT_TIMEOUT,
+                );
+                self.strike_during(InFlight::SnapshotLoading, place);
+            }
+            Effect::Persist(batch) => {
+                self.assign_early(place, &batch);
+                self.ask_core(place, Statement::Persist(batch), STATEMENT_TIMEOUT);
+                self.strike_during(InFlight::BatchSent, place);
+            }
+            Effect::ReadFence { generation, .. } => {
+                self.ask_core(
+                    place,
+                    Statement::ReadFence { generation },
+                    STATEMENT_TIMEOUT,
+                );
+            }
+            Effect::Load {
+                load, what, limit, ..
+            } => {
+                let statement = Statement::Load { load, what, limit };
+                self.ask_core(place, statement, STATEMENT_TIMEOUT);
+            }
+            Effect::RecordPendingReasons { reasons, .. } => {
+                let statement = Statement::PendingReasons(reasons);
+                self.ask(place, statement, Purpose::Nothing, STATEMENT_TIMEOUT);
+            }
+            Effect::RecordHeartbeats { .. } => {
+                let statement = Statement::Heartbeats;
+                self.ask(place, statement, Purpose::Nothing, STATEMENT_TIMEOUT);
+            }
+            Effect::Reply {
+                to,
+                generation,
+                reply,
+            } => self.reply(place, to, generation, reply),
+            Effect::Forget { to } => {
+                if let Some(process) = &mut self.nodes[place].process {
+                    process.requests.remove(&to);
+                }
+            }
+            Effect::Assign {
+                generation,
+                worker,
+                incarnation,
+                workload,
+                attempt,
+                heartbeat_sequence,
+            } => {
+                let Some(found) = self.store.workload(workload) else {
+                    return;
+                };
+                let order = Order::Assign {
+                    workload: Box::new(found.row.clone()),
+                    attempt,
+                    heartbeat_sequence,
+                };
+                self.command(
+                    from,
+                    Command {
+                        generation,
+                        worker,
+                        incarnation,
+                        order,
+                    },
+                );
+            }
+            Effect::Stop {
+                generation,
+                worker,
+                incarnation,
+                order,
+            } => {
+                let order = Order::Stop(order);
+                self.command(
+                    from,
+                    Command {
+                        generation,
+                        worker,
+                        incarnation,
+                        order,
+                    },
+                );
+            }
+            Effect::DrainWorker {
+                generation,
+                worker,
+                incarnation,
+                deadline,
+            } => {
+                let order = Order::Drain { deadline };
+                self.command(
+                    from,
+                    Command {
+                        generation,
+                        worker,
+                        incarnation,
+                        order,
+                    },
+                );
+            }
+            Effect::Exit { reason } => self.exit(place, reason),
+        }
+    }
+
+    fn renew(
+        &mut self,
+        place: usize,
+        ask: niyanta_core::ids::AskId,
+        generation: Generation,
+        ttl: Duration,
+        within: Duration,
+    ) {
+        let Some(incarnation) = self.incarnation_of(place) else {
+            return;
+        };
+        let statement = Statement::RenewLease {
+            ask,
+            incarnation,
+            generation,
+            ttl,
+        };
+        self.ask_core(place, statement, within);
+    }
+
+    fn resign(&mut self, place: usize, generation: Generation) {
+        let Some(process) = &mut self.nodes[place].process else {
+            return;
+        };
+        process.resigning.insert(generation);
+        let incarnation = process.incarnation.clone();
+        let statement = Statement::ResignLease {
+            incarnation,
+            generation,
+        };
+        self.ask_core(place, statement, STATEMENT_TIMEOUT);
+    }
+
+    fn announce_end(&mut self, place: usize, generation: Generation) {
+        let Some(process) = &mut self.nodes[place].process else {
+            return;
+        };
+        if process.resigning.contains(&generation) {
+            process.announcing.insert(generation);
+        } else {
+            let from = Address::Coordinator(place);
+            self.tell_coordinators(from, &Message::LeaderResigned(generation));
+        }
+    }
+
+    pub(super) fn note_resigned(&mut self, place: usize, generation: Generation) {
+        let Some(process) = &mut self.nodes[place].process else {
+            return;
+        };
+        process.resigning.remove(&generation);
+        if process.announcing.remove(&generation) {
+            let from = Address::Coordinator(place);
+            self.tell_coordinators(from, &Message::LeaderResigned(generation));
+        }
+    }
+
+    fn reply(
+        &mut self,
+        place: usize,
+        to: RequestId,
+        generation: Generation,
+        reply: niyanta_core::Reply,
+    ) {
+        let Some(process) = &mut self.nodes[place].process else {
+            return;
+        };
+        let Some(asker) = process.requests.remove(&to) else {
+            return;
+        };
+        let answer = Answered {
+            message_id: asker.message_id,
+            incarnation: asker.incarnation,
+            generation,
+            reply,
+        };
+        let from = Address::Coordinator(place);
+        let message = Message::Reply(Arc::new(answer));
+        self.send(from, Address::Worker(asker.place), message);
+    }
+
+    /// A wrong variant: assignments are told before their commit.
+    fn assign_early(&mut self, place: usize, batch: &niyanta_core::batch::Batch) {
+        if self.plan.flaw != Some(Flaw::AssignedBeforeCommit) {
+            return;
+        }
+        for write in &batch.workloads {
+            let Some((worker, incarnation)) = write.to.worker.clone() else {
+                continue;
+            };
+            if write.from_attempt < write.to.attempt {
+                let effect = Effect::Assign {
+                    generation: batch.generation,
+                    worker,
+                    incarnation,
+                    workload: write.id,
+                    attempt: write.to.attempt,
+                    heartbeat_sequence: niyanta_core::ids::MessageSequence(1),
+                };
+                self.carry_out(place, effect);
+            }
+        }
+    }
+
+    fn exit(&mut self, place: usize, reason: ExitReason) {
+        match reason {
+            ExitReason::FencedWithoutHa => {
+                self.trace.tell(self.now, Address::Coordinator(place), || {
+                    "exits: fenced without enable_ha".to_owned()
+                });
+            }
+        }
+        self.end_coordinator(place);
+        self.after(Duration::from_secs(1), Occurrence::StartCoordinator(place));
+    }
+
+    pub(super) fn incarnation_of(&self, place: usize) -> Option<Incarnation> {
+        let process = self
+            .nodes
+            .get(place)
+            .and_then(|node: &Node| node.process.as_ref());
+        process.map(|process| process.incarnation.clone())
+    }
+
+    /// Wakes the process when its core wants to be.
+    pub(super) fn schedule_wake(&mut self, place: usize) {
+        let now = self.now;
+        let node = &mut self.nodes[place];
+        let (clock, epoch) = (node.clock(), node.epoch);
+        let Some(process) = node.awake() else { return };
+        let Some(deadline) = process.core.next_deadline() else {
+            return;
+        };
+        let at = clock.when(deadline.at).max(now);
+        if process.wake_at.is_none_or(|wake_at| at < wake_at) {
+            process.wake_at = Some(at);
+            self.at(at, Occurrence::WakeCoordinator { place, epoch });
+        }
+    }
+}
+
+/// What a statement may take that core sets no limit to.
+pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// More wake-ups than this at one moment are a process that spins.
+const WAKES_AT_ONCE_MAX: u32 = 200;

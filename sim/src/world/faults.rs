@@ -1,0 +1,269 @@
+//! Great faults: armed by time, struck when their moment comes, and taken back.
+
+use super::{Inbound, Occurrence, World};
+use crate::{
+    flaw::Flaw,
+    message::Address,
+    model::broker::Direction,
+    plan::{Blow, InFlight, Target},
+};
+use niyanta_core::{Event, time::Duration};
+
+impl World {
+    pub(super) fn arm_strike(&mut self) {
+        let Some(strike) = self.strikes.pop_front() else {
+            return;
+        };
+        if self.is_healed {
+            return;
+        }
+        if strike.during.is_some() {
+            self.armed.push(strike);
+        } else {
+            self.strike(strike.blow, None);
+        }
+    }
+
+    /// Something is in flight at a place: whatever waits for that strikes.
+    pub(super) fn strike_during(&mut self, in_flight: InFlight, place: usize) {
+        if self.armed.is_empty() {
+            return;
+        }
+        let leads = self.leader_place() == Some(place);
+        let hits = |target: Target| match target {
+            Target::Leader => leads || in_flight == InFlight::LeaseTaking,
+            Target::Place(other) => other == place,
+        };
+        let found = self.armed.iter().position(|strike| {
+            strike.during == Some(in_flight) && strike.blow.target().is_none_or(hits)
+        });
+        if let Some(index) = found {
+            let strike = self.armed.remove(index);
+            self.strike(strike.blow, Some(place));
+        }
+    }
+
+    /// Where the holder of the lease runs, if it does.
+    pub(super) fn leader_place(&self) -> Option<usize> {
+        let holder = &self.store.lease().incarnation;
+        self.nodes.iter().position(|node| {
+            node.process
+                .as_ref()
+                .is_some_and(|process| process.incarnation == *holder)
+        })
+    }
+
+    fn strike(&mut self, blow: Blow, here: Option<usize>) {
+        self.counts.faults += 1;
+        self.trace
+            .tell(self.now, "fault", || format!("{blow:?} (here: {here:?})"));
+        let who = blow.target();
+        let place = here.or_else(|| match who {
+            Some(Target::Leader) => self.leader_place(),
+            Some(Target::Place(place)) => Some(place),
+            None => None,
+        });
+        match (blow, place) {
+            (Blow::CrashCoordinator { down, .. }, Some(place)) => {
+                self.end_coordinator(place);
+                self.after(down, Occurrence::StartCoordinator(place));
+            }
+            (Blow::ShutDownCoordinator { down, .. }, Some(place)) => {
+                self.shut_down(place, down);
+            }
+            (Blow::PauseCoordinator { length, .. }, Some(place)) => {
+                self.pause_coordinator(place, length);
+            }
+            (
+                Blow::CutFromBroker {
+                    direction, length, ..
+                },
+                Some(place),
+            ) => self.cut_from_broker(place, direction, length),
+            (
+                Blow::CutFromStore {
+                    direction, length, ..
+                },
+                Some(place),
+            ) => self.cut_from_store(place, direction, length),
+            (Blow::StallStore { length }, _) => {
+                let length = self.until_healed(length);
+                self.store_stalled_until = self.store_stalled_until.max(self.now.plus(length));
+            }
+            (Blow::CrashWorker { place, down }, _) => {
+                self.end_worker(place);
+                self.after(down, Occurrence::StartWorker(place));
+            }
+            (Blow::ShutDownWorker { place, .. }, _) => self.shut_down_worker(place),
+            (Blow::PauseWorker { place, length }, _) => self.pause_worker(place, length),
+            (
+                Blow::CutWorker {
+                    place,
+                    direction,
+                    length,
+                },
+                _,
+            ) => {
+                let length = self.until_healed(length);
+                let who = Address::Worker(place);
+                self.broker.cut(who, direction);
+                self.after(length, Occurrence::MendBroker { who, direction });
+            }
+            (
+                Blow::CrashCoordinator { .. }
+                | Blow::ShutDownCoordinator { .. }
+                | Blow::PauseCoordinator { .. }
+                | Blow::CutFromBroker { .. }
+                | Blow::CutFromStore { .. },
+                None,
+            ) => {}
+        }
+    }
+
+    fn shut_down(&mut self, place: usize, down: Duration) {
+        let epoch = self.nodes[place].epoch;
+        let inbound = Inbound::Event(Box::new(Event::ShutdownRequested));
+        self.after(
+            Duration::ZERO,
+            Occurrence::Inbound {
+                place,
+                epoch,
+                inbound,
+            },
+        );
+        // It is gone a moment later, whatever it was doing.
+        let grace = Duration::from_secs(2);
+        self.after(grace, Occurrence::KillCoordinator { place, epoch });
+        self.after(grace + down, Occurrence::StartCoordinator(place));
+    }
+
+    pub(super) fn kill_coordinator(&mut self, place: usize, epoch: u32) {
+        if self.nodes[place].epoch == epoch {
+            self.end_coordinator(place);
+        }
+    }
+
+    fn pause_coordinator(&mut self, place: usize, length: Duration) {
+        let length = self.until_healed(length);
+        let until = self.now.plus(length);
+        let node = &mut self.nodes[place];
+        let epoch = node.epoch;
+        let Some(process) = &mut node.process else {
+            return;
+        };
+        if process.paused_until.is_none() {
+            process.paused_at = self.now;
+        }
+        let until = process.paused_until.map_or(until, |other| other.max(until));
+        process.paused_until = Some(until);
+        self.at(until, Occurrence::ResumeCoordinator { place, epoch });
+    }
+
+    fn shut_down_worker(&mut self, place: usize) {
+        let host = &mut self.hosts[place];
+        let local = host.clock().read(self.now);
+        if host.paused_until.is_none()
+            && let Some(worker) = &mut host.worker
+        {
+            worker.leave(local);
+            self.carry_out_deeds(place);
+        }
+    }
+
+    fn pause_worker(&mut self, place: usize, length: Duration) {
+        let length = self.until_healed(length);
+        let until = self.now.plus(length);
+        let host = &mut self.hosts[place];
+        if host.worker.is_none() {
+            return;
+        }
+        let until = host.paused_until.map_or(until, |other| other.max(until));
+        host.paused_until = Some(until);
+        let epoch = host.epoch;
+        self.at(until, Occurrence::ResumeWorker { place, epoch });
+    }
+
+    fn cut_from_broker(&mut self, place: usize, direction: Direction, length: Duration) {
+        let length = self.until_healed(length);
+        let who = Address::Coordinator(place);
+        self.broker.cut(who, direction);
+        // A cut that lasts is noticed by the connection's own pings; a short one may not be.
+        let noticed = Duration::from_millis(1_200);
+        if length > noticed {
+            self.interrupt_later(place, noticed);
+        }
+        self.interrupt_later(place, length);
+        self.after(length, Occurrence::MendBroker { who, direction });
+    }
+
+    fn interrupt_later(&mut self, place: usize, delay: Duration) {
+        if self.plan.flaw == Some(Flaw::InterruptionsHidden) {
+            return;
+        }
+        let epoch = self.nodes[place].epoch;
+        let inbound = Inbound::Event(Box::new(Event::ListeningInterrupted));
+        self.after(
+            delay,
+            Occurrence::Inbound {
+                place,
+                epoch,
+                inbound,
+            },
+        );
+    }
+
+    fn cut_from_store(&mut self, place: usize, direction: Direction, length: Duration) {
+        let length = self.until_healed(length);
+        self.change_store_cut(place, direction, true);
+        self.after(length, Occurrence::MendStore { place, direction });
+    }
+
+    fn change_store_cut(&mut self, place: usize, direction: Direction, cut: bool) {
+        let [outward, inward] = &mut self.store_cuts[place];
+        let change = |count: &mut u32| {
+            *count = if cut {
+                *count + 1
+            } else {
+                count.saturating_sub(1)
+            };
+        };
+        if direction.cuts_outward() {
+            change(outward);
+        }
+        if direction.cuts_inward() {
+            change(inward);
+        }
+    }
+
+    pub(super) fn mend_broker(&mut self, who: Address, direction: Direction) {
+        self.trace
+            .tell(self.now, "fault", || format!("{who} is connected again"));
+        self.broker.mend(who, direction);
+    }
+
+    pub(super) fn mend_store(&mut self, place: usize, direction: Direction) {
+        self.trace.tell(self.now, "fault", || {
+            format!("c{place} reaches the database again")
+        });
+        self.change_store_cut(place, direction, false);
+    }
+}
+
+impl Blow {
+    /// Which coordinator it is aimed at, if at one.
+    #[must_use]
+    pub const fn target(&self) -> Option<Target> {
+        match self {
+            Self::CrashCoordinator { who, .. }
+            | Self::ShutDownCoordinator { who, .. }
+            | Self::PauseCoordinator { who, .. }
+            | Self::CutFromBroker { who, .. }
+            | Self::CutFromStore { who, .. } => Some(*who),
+            Self::StallStore { .. }
+            | Self::CrashWorker { .. }
+            | Self::ShutDownWorker { .. }
+            | Self::PauseWorker { .. }
+            | Self::CutWorker { .. } => None,
+        }
+    }
+}

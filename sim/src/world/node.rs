@@ -1,0 +1,150 @@
+//! A coordinator's process as the simulator keeps it.
+
+use super::Call;
+use crate::{
+    clock::{Clock, Moment},
+    message::Message,
+    model::store::Answer,
+    plan::{CoordinatorPlan, Plan},
+};
+use niyanta_core::{
+    Config, Coordinator, Effect, Event,
+    ids::{Generation, Incarnation, RequestId},
+    time::{Timestamp, WallTime},
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// A place where a coordinator runs, and the process that runs there, if one does.
+pub struct Node {
+    /// How it is deployed.
+    pub plan: CoordinatorPlan,
+    /// Counts the processes that ran here.
+    pub epoch: u32,
+    /// The process.
+    pub process: Option<Process>,
+}
+
+/// One process of a coordinator.
+pub struct Process {
+    /// The production core.
+    pub core: Coordinator,
+    /// This start of it.
+    pub incarnation: Incarnation,
+    /// Not scheduled until then.
+    pub paused_until: Option<Moment>,
+    /// What reached it and was not read, with the moment.
+    pub inbox: VecDeque<(Moment, Inbound)>,
+    /// Effects that it had not carried out when it was paused.
+    pub held: VecDeque<Effect>,
+    /// Requests that wait for an answer.
+    pub requests: BTreeMap<RequestId, Asker>,
+    /// The last handle given to a request.
+    pub last_request: RequestId,
+    /// Requests that were read and wait for their content to be written, by when they arrived.
+    pub writing: BTreeMap<u64, Moment>,
+    /// The moment it will be woken.
+    pub wake_at: Option<Moment>,
+    /// When it was woken last, and how often at that moment.
+    pub woken_at: Moment,
+    /// How often it was woken at that moment.
+    pub wakes_now: u32,
+    /// When it was last paused.
+    pub paused_at: Moment,
+    /// Resignations that were sent and not answered.
+    pub resigning: BTreeSet<Generation>,
+    /// Announcements that wait for them.
+    pub announcing: BTreeSet<Generation>,
+    /// The last reading of the database's clock.
+    pub database_time: WallTime,
+    /// Calls that are being served.
+    pub calls: BTreeMap<u64, Call>,
+}
+
+/// Who asked, and is to be answered.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// The worker's place.
+    pub place: usize,
+    /// Its message.
+    pub message_id: u64,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+}
+
+/// What reaches a coordinator's process.
+#[derive(Debug)]
+pub enum Inbound {
+    /// A message from the broker.
+    Message(Message),
+    /// An answer from the database; nothing when it will not come.
+    Answer {
+        /// What was asked.
+        asked: Box<super::statements::Outstanding>,
+        /// The answer.
+        answer: Option<Box<Answer>>,
+    },
+    /// Something else that happened.
+    Event(Box<Event>),
+    /// A call, and who hears its answer.
+    Call(Box<Call>),
+}
+
+impl Node {
+    /// All places of a plan, with nothing running.
+    #[must_use]
+    pub fn all(plan: &Plan) -> Vec<Self> {
+        plan.coordinators
+            .iter()
+            .map(|plan| Self {
+                plan: plan.clone(),
+                epoch: 0,
+                process: None,
+            })
+            .collect()
+    }
+
+    /// Its clock.
+    #[must_use]
+    pub const fn clock(&self) -> Clock {
+        self.plan.clock
+    }
+
+    /// The configuration of its next process.
+    #[must_use]
+    pub fn config(&self, enable_ha: bool, incarnation: Incarnation, seed: u64) -> Config {
+        let mut config = Config::new(incarnation, seed);
+        config.enable_ha = enable_ha;
+        config.leader_lease_ttl = self.plan.ttl;
+        config.scheduler_interval = self.plan.interval;
+        config.batch_size = self.plan.batch_size;
+        config.heartbeat_timeout = self.plan.heartbeat_timeout;
+        config.worker_dead_threshold = self.plan.dead_threshold;
+        config.retry_backoff_cap = self.plan.backoff_cap;
+        config.worker_loss_limit = self.plan.loss_limit;
+        config.window_per_class = self.plan.window;
+        config.load_limit = self.plan.load_limit;
+        config
+    }
+
+    /// The process, if one runs and is scheduled.
+    pub fn awake(&mut self) -> Option<&mut Process> {
+        self.process
+            .as_mut()
+            .filter(|process| process.paused_until.is_none())
+    }
+}
+
+impl Process {
+    /// Up to when everything that reached it was handed over.
+    #[must_use]
+    pub fn heard_until(&self, clock: Clock, now: Moment) -> Timestamp {
+        let unread = self
+            .inbox
+            .iter()
+            .find(|(_, inbound)| matches!(inbound, Inbound::Message(Message::Request(_))))
+            .map(|(at, _)| *at);
+        let writing = self.writing.values().copied().min();
+        let until = unread.into_iter().chain(writing).min().unwrap_or(now);
+        clock.read(until.min(now))
+    }
+}

@@ -1,0 +1,600 @@
+//! The way of a statement: sent, executed, answered — or not, or not in that order.
+
+use super::{Inbound, Occurrence, World, node::Asker};
+use crate::{
+    clock::Moment,
+    flaw::Flaw,
+    message::{Address, WorkerRequest},
+    model::store::{Answer, Change, LeaseStep, Statement},
+    plan::InFlight,
+    properties::Observation,
+};
+use niyanta_core::{
+    Content, Event, PersistOutcome, WorkerMessage,
+    ids::RequestId,
+    time::{Duration, WallTime},
+};
+use std::sync::Arc;
+
+/// Names a statement that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StatementId(pub u64);
+
+/// A statement that was sent and not answered.
+#[derive(Debug, Clone)]
+pub struct Outstanding {
+    /// Who sent it.
+    pub place: usize,
+    /// Which process.
+    pub epoch: u32,
+    /// What it says.
+    pub statement: Arc<Statement>,
+    /// What its answer is for.
+    pub purpose: Purpose,
+    fate: Fate,
+    /// The asker has given up waiting.
+    given_up: bool,
+}
+
+/// What an answer is for.
+#[derive(Debug, Clone)]
+pub enum Purpose {
+    /// Core asked.
+    Core,
+    /// A report whose content is being written.
+    Report {
+        /// The report.
+        request: Arc<WorkerRequest>,
+        /// Names the wait.
+        ticket: u64,
+    },
+    /// A call is being served.
+    Call(u64),
+    /// Nobody waits.
+    Nothing,
+}
+
+/// What will become of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Executed and answered.
+    Answered,
+    /// Never executed; the asker waits in vain.
+    Lost,
+    /// Never executed, and the asker is told so.
+    NotSent,
+    /// Executed; the answer is lost.
+    AnswerLost,
+    /// A lock is not had in time.
+    LockTimeout,
+    /// The database refuses a value.
+    Refused,
+}
+
+impl World {
+    /// Sends a statement of core's.
+    pub(super) fn ask_core(&mut self, place: usize, statement: Statement, within: Duration) {
+        self.ask(place, statement, Purpose::Core, within);
+    }
+
+    /// Sends a statement, draws its fate, and sets its deadline.
+    pub(super) fn ask(
+        &mut self,
+        place: usize,
+        statement: Statement,
+        purpose: Purpose,
+        within: Duration,
+    ) {
+        self.next_statement += 1;
+        let id = StatementId(self.next_statement);
+        let (fate, delay) = self.draw_fate(place, &statement, within);
+        if fate != Fate::Answered {
+            self.counts.faults += 1;
+            self.trace.tell(self.now, Address::Coordinator(place), || {
+                format!("  (this statement's fate: {fate:?})")
+            });
+        }
+        let node = &self.nodes[place];
+        let (epoch, clock) = (node.epoch, node.clock());
+        self.statements.insert(
+            id,
+            Outstanding {
+                place,
+                epoch,
+                statement: Arc::new(statement),
+                purpose,
+                fate,
+                given_up: false,
+            },
+        );
+        match fate {
+            Fate::Lost => {}
+            Fate::NotSent => self.after(Duration::from_millis(2), Occurrence::GaveUp(id)),
+            Fate::Answered | Fate::AnswerLost | Fate::LockTimeout | Fate::Refused => {
+                self.after(delay, Occurrence::Execute(id));
+            }
+        }
+        let give_up = clock.when(clock.read(self.now).plus(within));
+        self.at(give_up, Occurrence::GaveUp(id));
+    }
+
+    fn draw_fate(
+        &mut self,
+        place: usize,
+        statement: &Statement,
+        within: Duration,
+    ) -> (Fate, Duration) {
+        let rates = self.plan.rates;
+        let rng = &mut self.store_rng;
+        let mut delay = rng.duration(Duration::from_micros(150), Duration::from_millis(2));
+        if self.store_cuts[place][0] > 0 {
+            // The bytes wait in a buffer: they are lost with it, or arrive when nobody expects them.
+            let late = rng.duration(Duration::from_millis(100), Duration::from_secs(8));
+            return if rng.per_mille(500) {
+                (Fate::Lost, delay)
+            } else {
+                (Fate::AnswerLost, late)
+            };
+        }
+        if self.is_healed {
+            return (Fate::Answered, delay);
+        }
+        if rng.per_mille(rates.slow_statement) {
+            delay = rng.duration(Duration::from_millis(20), Duration::from_millis(1_500));
+        }
+        if rng.per_mille(rates.not_executed) {
+            let fate = if rng.per_mille(500) {
+                Fate::Lost
+            } else {
+                Fate::NotSent
+            };
+            return (fate, delay);
+        }
+        if rng.per_mille(rates.answer_lost) {
+            return (Fate::AnswerLost, delay);
+        }
+        if rng.per_mille(rates.orphaned) {
+            let late = rng.duration(Duration::from_millis(50), within * 3);
+            return (Fate::AnswerLost, late);
+        }
+        let locks = matches!(
+            statement,
+            Statement::Persist(_) | Statement::RenewLease { .. } | Statement::TakeLease(_)
+        );
+        if locks && rng.per_mille(rates.lock_timeout) {
+            let wait = rng.duration(Duration::from_millis(100), Duration::from_secs(1));
+            return (Fate::LockTimeout, wait);
+        }
+        // A refusal is a property of what is written: without an offender it happens once.
+        let refuses = matches!(statement, Statement::Persist(_)) && !self.has_refused;
+        if refuses && rng.per_mille(rates.refused) {
+            self.has_refused = true;
+            return (Fate::Refused, delay);
+        }
+        (Fate::Answered, delay)
+    }
+
+    pub(super) fn execute_statement(&mut self, id: StatementId) {
+        if self.store_stalled_until > self.now {
+            let until = self.store_stalled_until;
+            let jitter = self
+                .store_rng
+                .duration(Duration::from_micros(10), Duration::from_millis(30));
+            self.at(until.plus(jitter), Occurrence::Execute(id));
+            return;
+        }
+        let Some(asked) = self.statements.get(&id).cloned() else {
+            return;
+        };
+        let answer = self.outcome_of(&asked);
+        self.trace.fold_debug(&answer);
+        self.trace.tell(self.now, "store", || {
+            format!(
+                "executes c{}'s {} → {}",
+                asked.place,
+                crate::story::statement(&asked.statement),
+                crate::story::answer(&answer)
+            )
+        });
+        for change in self.store.take_changes() {
+            self.count(&change);
+            self.observe(&Observation::Committed { change: &change });
+        }
+        let (place, epoch) = (asked.place, asked.epoch);
+        if self.nodes[place].epoch == epoch {
+            let in_flight = match &*asked.statement {
+                Statement::Persist(_) => Some(InFlight::BatchExecuted),
+                Statement::TakeLease(_) => Some(InFlight::LeaseTaken),
+                _ => None,
+            };
+            if let Some(in_flight) = in_flight {
+                self.strike_during(in_flight, place);
+            }
+        }
+        let lost = asked.fate == Fate::AnswerLost || self.store_cuts[place][1] > 0;
+        if asked.given_up || asked.epoch != self.nodes[place].epoch {
+            self.statements.remove(&id);
+        } else if !lost {
+            let back = self
+                .store_rng
+                .duration(Duration::from_micros(100), Duration::from_millis(1));
+            let answer = Box::new(answer);
+            self.after(back, Occurrence::Answered { id, answer });
+        }
+    }
+
+    fn count(&mut self, change: &Change) {
+        match change {
+            Change::Lease {
+                step: LeaseStep::Taken { .. },
+                before,
+                by,
+                ..
+            } => {
+                self.counts.terms += 1;
+                self.counts.leader_changes += u64::from(before.incarnation != *by);
+            }
+            Change::Lease { .. } | Change::Wished { .. } => {}
+            Change::Batch { batch, .. } => {
+                self.counts.batches += 1;
+                let ended = batch.workloads.iter();
+                let ended = ended.filter(|write| write.to.status.is_terminal()).count();
+                self.counts.ended += u64::try_from(ended).unwrap_or(0);
+            }
+            Change::Submitted { .. } => self.counts.workloads += 1,
+        }
+    }
+
+    fn outcome_of(&mut self, asked: &Outstanding) -> Answer {
+        if let Statement::Persist(batch) = &*asked.statement {
+            let outcome = match asked.fate {
+                Fate::LockTimeout => Some(PersistOutcome::LockTimeout),
+                Fate::Refused => Some(PersistOutcome::Refused),
+                Fate::Answered | Fate::Lost | Fate::NotSent | Fate::AnswerLost => None,
+            };
+            if let Some(outcome) = outcome {
+                return Answer::Persist {
+                    generation: batch.generation,
+                    number: batch.number,
+                    outcome,
+                };
+            }
+        } else if asked.fate == Fate::LockTimeout {
+            return Answer::Done;
+        }
+        self.store.execute(self.now, &asked.statement)
+    }
+
+    pub(super) fn answer_statement(&mut self, id: StatementId, answer: Answer) {
+        let Some(asked) = self.statements.get(&id) else {
+            return;
+        };
+        if asked.given_up || asked.epoch != self.nodes[asked.place].epoch {
+            self.statements.remove(&id);
+            return;
+        }
+        if self.store_cuts[asked.place][1] > 0 {
+            return;
+        }
+        let Some(asked) = self.statements.remove(&id) else {
+            return;
+        };
+        let (place, epoch) = (asked.place, asked.epoch);
+        let inbound = Inbound::Answer {
+            asked: Box::new(asked),
+            answer: Some(Box::new(answer)),
+        };
+        self.reach_node(place, epoch, inbound);
+    }
+
+    pub(super) fn give_statement_up(&mut self, id: StatementId) {
+        let Some(asked) = self.statements.get_mut(&id) else {
+            return;
+        };
+        if asked.given_up {
+            return;
+        }
+        let (place, epoch) = (asked.place, asked.epoch);
+        let paused = self.nodes[place]
+            .process
+            .as_ref()
+            .and_then(|process| process.paused_until);
+        if let Some(until) = paused
+            && self.nodes[place].epoch == epoch
+        {
+            // A timer of a process that is not scheduled does not fire before it is.
+            self.at(
+                until.plus(Duration::from_micros(20)),
+                Occurrence::GaveUp(id),
+            );
+            return;
+        }
+        asked.given_up = true;
+        let asked = asked.clone();
+        if matches!(asked.fate, Fate::Lost | Fate::NotSent) {
+            self.statements.remove(&id);
+        }
+        let asked = Box::new(asked);
+        let answer = None;
+        self.reach_node(place, epoch, Inbound::Answer { asked, answer });
+    }
+
+    /// A process reads an answer, or that there will be none.
+    pub(super) fn read_answer(
+        &mut self,
+        place: usize,
+        asked: Outstanding,
+        answer: Option<Box<Answer>>,
+    ) {
+        match asked.purpose.clone() {
+            Purpose::Nothing => {}
+            Purpose::Call(call) => {
+                let not_sent = asked.fate == Fate::NotSent;
+                self.continue_call(place, call, answer.map(|answer| *answer), not_sent);
+            }
+            Purpose::Report { request, ticket } => {
+                self.finish_report(place, &request, ticket, answer.map(|answer| *answer));
+            }
+            Purpose::Core => {
+                let known = self.nodes[place].process.as_ref().map(|p| p.database_time);
+                let event = match answer {
+                    Some(answer) => answered(*answer, &asked.statement),
+                    None => unanswered(&asked.statement, known.unwrap_or_default()),
+                };
+                self.hand_answer(place, event);
+            }
+        }
+    }
+
+    fn hand_answer(&mut self, place: usize, event: Option<Event>) {
+        let Some(mut event) = event else { return };
+        if let Event::PersistAnswered { outcome, .. } = &mut event
+            && *outcome == PersistOutcome::Unknown
+            && self.plan.flaw == Some(Flaw::UnknownIsApplied)
+        {
+            *outcome = PersistOutcome::Applied;
+        }
+        if let Some(process) = &mut self.nodes[place].process
+            && let Some(time) = database_time(&event)
+        {
+            process.database_time = time;
+        }
+        if let Event::LeaseResigned { generation } = &event {
+            self.note_resigned(place, *generation);
+        }
+        self.hand(place, &event);
+    }
+
+    /// A worker's request was read; its content is written first when there is any.
+    pub(super) fn read_request(
+        &mut self,
+        place: usize,
+        arrived: Moment,
+        request: Arc<WorkerRequest>,
+    ) {
+        use crate::message::Carries;
+        let checkpoint = match request.carries {
+            Carries::Nothing => {
+                self.hand_request(place, &request, Content::Absent);
+                return;
+            }
+            Carries::Result => None,
+            Carries::Checkpoint(sequence) => Some(sequence),
+        };
+        let about = match &request.request.body {
+            WorkerMessage::Checkpoint {
+                workload, attempt, ..
+            }
+            | WorkerMessage::Completed {
+                workload, attempt, ..
+            }
+            | WorkerMessage::Failed {
+                workload, attempt, ..
+            } => (*workload, *attempt),
+            WorkerMessage::Register { .. }
+            | WorkerMessage::Heartbeat { .. }
+            | WorkerMessage::Started { .. }
+            | WorkerMessage::Stopped { .. }
+            | WorkerMessage::Deregister => return,
+        };
+        let Some(process) = self.nodes[place].awake() else {
+            return;
+        };
+        if super::node_term(&process.core).is_none() {
+            // Only a leader writes, and only a leader answers.
+            return;
+        }
+        self.next_call += 1;
+        let ticket = self.next_call;
+        process.writing.insert(ticket, arrived);
+        let write = crate::model::store::ContentWrite {
+            workload: about.0,
+            attempt: about.1,
+            incarnation: request.request.incarnation.clone(),
+            checkpoint,
+        };
+        let purpose = Purpose::Report { request, ticket };
+        self.ask(
+            place,
+            Statement::Content(write),
+            purpose,
+            super::driver::STATEMENT_TIMEOUT,
+        );
+    }
+
+    fn finish_report(
+        &mut self,
+        place: usize,
+        request: &WorkerRequest,
+        ticket: u64,
+        answer: Option<Answer>,
+    ) {
+        if let Some(process) = &mut self.nodes[place].process {
+            process.writing.remove(&ticket);
+        }
+        // Without an answer nobody knows what is stored: the worker repeats its report.
+        if let Some(Answer::Content(content)) = answer {
+            self.hand_request(place, request, content);
+        }
+    }
+
+    fn hand_request(&mut self, place: usize, asked: &WorkerRequest, stored: Content) {
+        let Some(process) = self.nodes[place].awake() else {
+            return;
+        };
+        process.last_request = process.last_request.next();
+        let reply_to: RequestId = process.last_request;
+        process.requests.insert(
+            reply_to,
+            Asker {
+                place: asked.from,
+                message_id: asked.message_id,
+                incarnation: asked.request.incarnation.clone(),
+            },
+        );
+        let mut request = asked.request.clone();
+        request.reply_to = reply_to;
+        match &mut request.body {
+            WorkerMessage::Checkpoint { content, .. }
+            | WorkerMessage::Completed { content, .. }
+            | WorkerMessage::Failed { content, .. } => *content = stored,
+            WorkerMessage::Register { .. }
+            | WorkerMessage::Heartbeat { .. }
+            | WorkerMessage::Started { .. }
+            | WorkerMessage::Stopped { .. }
+            | WorkerMessage::Deregister => {}
+        }
+        self.hand(place, &Event::Request(request));
+    }
+}
+
+/// What core hears of an answer.
+fn answered(answer: Answer, statement: &Statement) -> Option<Event> {
+    Some(match answer {
+        Answer::Taken {
+            ask,
+            generation,
+            time,
+        } => Event::LeaseTaken {
+            ask,
+            generation,
+            database_time: time,
+        },
+        Answer::LeaseRow { ask, row, time } => {
+            let database_time = time;
+            if matches!(statement, Statement::TakeLease(_)) {
+                Event::LeaseRefused {
+                    ask,
+                    row,
+                    database_time,
+                }
+            } else {
+                Event::LeaseRead {
+                    ask,
+                    row,
+                    database_time,
+                }
+            }
+        }
+        Answer::Renewed {
+            ask,
+            generation,
+            matched,
+            time,
+        } => {
+            if matched {
+                Event::LeaseRenewed {
+                    ask,
+                    generation,
+                    database_time: time,
+                }
+            } else {
+                Event::LeaseLost { ask, generation }
+            }
+        }
+        Answer::Resigned { generation } => Event::LeaseResigned { generation },
+        Answer::Snapshot {
+            generation,
+            snapshot,
+            time,
+        } => Event::SnapshotLoaded {
+            generation,
+            snapshot,
+            database_time: time,
+        },
+        Answer::Persist {
+            generation,
+            number,
+            outcome,
+        } => Event::PersistAnswered {
+            generation,
+            number,
+            outcome,
+        },
+        Answer::Fence { generation, row } => Event::FenceRead {
+            generation,
+            row: Some(row),
+        },
+        Answer::Loaded { load, rows, time } => Event::Loaded {
+            load,
+            rows: Some(rows),
+            database_time: time,
+        },
+        // A lock time-out of a statement on the lease: not applied, which core hears as no answer.
+        Answer::Done => return unanswered(statement, WallTime(0)),
+        Answer::Content(_)
+        | Answer::Submitted(_)
+        | Answer::Wished(_)
+        | Answer::WorkerWished(_)
+        | Answer::Got(_) => return None,
+    })
+}
+
+/// What core hears when no answer comes.
+fn unanswered(statement: &Statement, database_time: WallTime) -> Option<Event> {
+    Some(match statement {
+        Statement::TakeLease(take) => Event::LeaseUnknown { ask: take.ask },
+        Statement::ReadLease { ask } | Statement::RenewLease { ask, .. } => {
+            Event::LeaseUnanswered { ask: *ask }
+        }
+        Statement::ResignLease { generation, .. } => Event::LeaseResigned {
+            generation: *generation,
+        },
+        Statement::Snapshot { generation, .. } => Event::SnapshotFailed {
+            generation: *generation,
+        },
+        Statement::Persist(batch) => Event::PersistAnswered {
+            generation: batch.generation,
+            number: batch.number,
+            outcome: PersistOutcome::Unknown,
+        },
+        Statement::ReadFence { generation } => Event::FenceRead {
+            generation: *generation,
+            row: None,
+        },
+        Statement::Load { load, .. } => Event::Loaded {
+            load: *load,
+            rows: None,
+            database_time,
+        },
+        Statement::PendingReasons(_)
+        | Statement::Heartbeats
+        | Statement::Content(_)
+        | Statement::Submit(_)
+        | Statement::Wish { .. }
+        | Statement::WishWorker { .. }
+        | Statement::Get { .. } => return None,
+    })
+}
+
+fn database_time(event: &Event) -> Option<WallTime> {
+    match event {
+        Event::LeaseTaken { database_time, .. }
+        | Event::LeaseRefused { database_time, .. }
+        | Event::LeaseRead { database_time, .. }
+        | Event::LeaseRenewed { database_time, .. }
+        | Event::SnapshotLoaded { database_time, .. }
+        | Event::Loaded { database_time, .. } => Some(*database_time),
+        _ => None,
+    }
+}
