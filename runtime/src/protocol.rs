@@ -15,6 +15,7 @@ mod fields;
 mod peers;
 mod subjects;
 pub mod wire;
+mod worker_words;
 
 pub use decode::{Body, Incoming, Malformed, Problem, decode};
 pub use encode::{
@@ -22,6 +23,9 @@ pub use encode::{
 };
 pub use peers::PeerWord;
 pub use subjects::{InvalidPrefix, Subjects};
+pub use worker_words::{
+    Answer, AnswerStatus, Assignment, Command, Word, WorkerOrigin, message_id, of, read_word, time,
+};
 
 use crate::broker::MESSAGE_BYTES_MAX;
 

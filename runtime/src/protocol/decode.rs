@@ -249,7 +249,10 @@ impl<'a> Reader<'a> {
             return self.incoming(payload, body(&kind, payload)?, None);
         };
         let (body, content) = last_report.read(payload)?;
-        let refused = header.and(check_counters(payload)).and(content).err();
+        let refused = header
+            .and_then(|()| check_counters(payload))
+            .and(content)
+            .err();
         self.incoming(payload, body, refused)
     }
 
@@ -360,11 +363,15 @@ impl LastReport {
                     .map(Some),
             ),
         };
-        let content = kind
-            .clone()
-            .map(|_| ())
-            .and(message.clone().map(|_| ()))
-            .and(result.clone().map(|_| ()));
+        let problems = [
+            kind.as_ref().err(),
+            message.as_ref().err(),
+            result.as_ref().err(),
+        ];
+        let content = match problems.into_iter().flatten().next() {
+            Some(problem) => Err(problem.clone()),
+            None => Ok(()),
+        };
         let body = Body::Outcome {
             workload,
             attempt,
