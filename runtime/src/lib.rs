@@ -13,3 +13,4 @@ pub mod metrics;
 pub mod protocol;
 pub mod status;
 pub mod store;
+pub mod worker;
