@@ -69,6 +69,8 @@ pub(crate) type Source = (WorkerId, Incarnation, MessageSequence);
 pub(crate) struct PendingReply {
     pub(crate) to: RequestId,
     pub(crate) worker: WorkerId,
+    /// The incarnation that asks to be registered, if that is what it asks.
+    pub(crate) registers: Option<Incarnation>,
     pub(crate) status: ReplyStatus,
 }
 

@@ -5,7 +5,7 @@
 //! is answered so.
 
 use super::{quarantine::Strikes, reports::Report, term::Term, workers::Registration};
-use crate::{Effect, ReplyStatus, Request, WorkerMessage};
+use crate::{Effect, ReplyStatus, Request, WorkerMessage, fleet::ReportedStatus};
 use alloc::vec::Vec;
 
 impl Term {
@@ -32,6 +32,7 @@ impl Term {
         }
         // A replaced worker's attempts are closed one by one: they ask for room themselves.
         if self.room() < self.room_needed() || self.commits.waiting_replies() >= REPLIES_MAX {
+            self.note_alive(&request);
             return effects.push(Effect::Forget {
                 to: request.reply_to,
             });
@@ -44,6 +45,16 @@ impl Term {
             self.on_deregister(&request, effects);
         }
         self.commits.note_source(source);
+    }
+
+    /// A registration that there is no room for is heard all the same: what this leader forgets is
+    /// no silence of the worker's.
+    fn note_alive(&mut self, request: &Request) {
+        let known = self.fleet.get(&request.worker);
+        let is_current = known.is_some_and(|w| w.is_current(&request.incarnation) && !w.is_dead());
+        if is_current && matches!(request.body, WorkerMessage::Register { .. }) {
+            self.hear(request, ReportedStatus::Healthy);
+        }
     }
 
     /// One request changes at most one workload and one worker's row.

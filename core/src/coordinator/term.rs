@@ -8,7 +8,7 @@ use super::loads::Loads;
 use super::quarantine::Quarantine;
 use super::reports::Endings;
 use crate::{
-    Config, Effect, Reply, ReplyStatus, Request,
+    Config, Effect, Reply, ReplyStatus, Request, WorkerMessage,
     batch::{Actor, AuditDetails, AuditStep, Batch, LeaderHalf},
     fleet::{Fleet, Worker},
     ids::{Attempt, BatchNumber, Generation, RequestId, WorkerId, WorkloadId},
@@ -303,6 +303,8 @@ impl Term {
         let pending = PendingReply {
             to: request.reply_to,
             worker: request.worker.clone(),
+            registers: matches!(request.body, WorkerMessage::Register { .. })
+                .then(|| request.incarnation.clone()),
             status,
         };
         if let Some(pending) = self.commits.reply_after(pending) {
@@ -317,8 +319,18 @@ impl Term {
             .map_or(self.config.heartbeat_timeout, |w| {
                 w.lease_to_tell(&self.config)
             });
+        // Another took its place before its registration was committed: it never will be.
+        let is_replaced = pending.status == ReplyStatus::Ok
+            && pending.registers.is_some_and(|incarnation| {
+                let holder = self.fleet.get(&pending.worker);
+                !holder.is_some_and(|worker| worker.is_current(&incarnation))
+            });
         let reply = Reply {
-            status: pending.status,
+            status: if is_replaced {
+                ReplyStatus::IncarnationEnded
+            } else {
+                pending.status
+            },
             lease,
             heartbeat: lease / 4,
             stop: Vec::new(),

@@ -243,7 +243,7 @@ impl Term {
 
     /// Takes in a heartbeat's state; what it changes in the row is gathered, its answer waits for
     /// nothing.
-    fn hear(&mut self, request: &Request, says: ReportedStatus) {
+    pub(super) fn hear(&mut self, request: &Request, says: ReportedStatus) {
         let room = self.room();
         let Some(worker) = self.fleet.get_mut(&request.worker) else {
             return;
@@ -555,6 +555,7 @@ impl Term {
         let pending = crate::persist::PendingReply {
             to: request.reply_to,
             worker: request.worker.clone(),
+            registers: None,
             status,
         };
         self.reply_now(pending, effects);
