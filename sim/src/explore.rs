@@ -2,6 +2,7 @@
 
 use crate::{Counts, Flaw, Outcome, Plan, World, properties::Violation};
 use std::{
+    panic::{self, AssertUnwindSafe},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -54,10 +55,17 @@ impl Search {
     }
 }
 
-/// Runs one seed.
+/// Runs one seed. A panic of what is tested is a violation like any other.
 #[must_use]
 pub fn run(seed: u64, flaw: Option<Flaw>, told: bool) -> Outcome {
-    World::new(Plan::draw(seed, flaw), told).run()
+    let mut world = World::new(Plan::draw(seed, flaw), told);
+    let ran = panic::catch_unwind(AssertUnwindSafe(|| world.run()));
+    let panicked = ran.err().map(|reason| {
+        let text = reason.downcast_ref::<String>().cloned();
+        text.or_else(|| reason.downcast_ref::<&str>().map(ToString::to_string))
+            .unwrap_or_else(|| "a panic without words".to_owned())
+    });
+    world.finish(panicked)
 }
 
 /// Runs many seeds; `progress` hears how many are done.

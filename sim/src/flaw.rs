@@ -3,6 +3,8 @@
 //! They prove that the properties can see: each must be caught by a named one. They live in this
 //! crate alone; no production crate knows of them.
 
+use std::str::FromStr;
+
 /// One thing done wrong on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
@@ -12,7 +14,8 @@ pub enum Flaw {
     FenceIgnoresTerm,
     /// A repeated batch is applied again.
     RepeatApplied,
-    /// A batch whose rows do not match lands as far as it goes.
+    /// A batch whose rows do not match lands as far as it goes (and snapshots are stale, or none
+    /// would be written).
     ShortIgnored,
     /// A renewal matches whoever asks.
     RenewalMatchesAnybody,
@@ -84,4 +87,40 @@ impl Flaw {
         Self::InterruptionsHidden,
         Self::UnreadIsHeard,
     ];
+    /// The properties of which one must catch it.
+    #[must_use]
+    pub const fn caught_by(self) -> &'static [&'static str] {
+        match self {
+            Self::FenceIgnored | Self::FenceIgnoresTerm | Self::RepeatApplied => &["P1"],
+            Self::ShortIgnored => &["P16", "P6"],
+            Self::RenewalMatchesAnybody | Self::TakeoverIgnoresExpiry => &["P3"],
+            Self::ResignationDeletesRow => &["P2"],
+            Self::StaleSnapshot => &["P7", "P12", "P13", "P15", "P16", "progress"],
+            Self::WishSkipsVersion => &["P16"],
+            Self::ResumeUndoesCancel | Self::AcknowledgedUnwritten | Self::UnknownIsFailure => {
+                &["P10"]
+            }
+            Self::QuotaIgnored => &["P13"],
+            Self::KeyIgnored => &["P11"],
+            Self::WorkerIgnoresGeneration => &["P4"],
+            Self::WorkerLeaseFromAnswer | Self::WorkerOutlivesLease => &["P8", "P9"],
+            Self::WorkerTakesStaleAssignments => &["P8", "P9"],
+            Self::WorkerReportsUnfinished => &["P7"],
+            Self::EffectsOutliveTerm => &["P17"],
+            Self::UnknownIsApplied => &["P5", "P1", "P12"],
+            Self::AssignedBeforeCommit => &["P5"],
+            Self::InterruptionsHidden | Self::UnreadIsHeard => &["P15"],
+        }
+    }
+}
+
+impl FromStr for Flaw {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|flaw| format!("{flaw:?}") == name);
+        found
+            .copied()
+            .ok_or_else(|| format!("one of {:?}", Self::ALL))
+    }
 }

@@ -6,7 +6,11 @@
 )]
 
 use clap::{Parser, Subcommand};
-use sim::explore::{Search, explore, run};
+use sim::{
+    Flaw, Outcome,
+    explore::{Search, explore, run},
+    trace::Line,
+};
 use std::{process::ExitCode, time::Instant};
 
 /// Runs the production core through seeded failovers.
@@ -33,11 +37,17 @@ enum Command {
         /// Stop after so many failures.
         #[arg(long, default_value_t = 1)]
         failures: usize,
+        /// Do this wrong on purpose.
+        #[arg(long)]
+        flaw: Option<Flaw>,
     },
     /// Run one seed and tell its story.
     Replay {
         /// Which.
         seed: u64,
+        /// Do this wrong on purpose.
+        #[arg(long)]
+        flaw: Option<Flaw>,
         /// Stop the story after this step.
         #[arg(long)]
         until: Option<u64>,
@@ -57,17 +67,26 @@ fn main() -> ExitCode {
             first,
             jobs,
             failures,
+            flaw,
         } => explore_seeds(Search {
             jobs,
             failures_max: failures,
+            flaw,
             ..Search::new(first, seeds)
         }),
         Command::Replay {
             seed,
+            flaw,
             until,
             node,
             about,
-        } => replay(seed, until, node.as_deref(), about.as_deref()),
+        } => replay(run(seed, flaw, true), seed, until, |line| {
+            let is_wanted = node.as_ref().is_none_or(|node| line.who == *node);
+            is_wanted
+                && about
+                    .as_ref()
+                    .is_none_or(|about| line.text.contains(about.as_str()))
+        }),
     }
 }
 
@@ -121,13 +140,15 @@ fn rate(count: u64, began: Instant) -> f64 {
     count as f64 / began.elapsed().as_secs_f64().max(1e-9)
 }
 
-fn replay(seed: u64, until: Option<u64>, node: Option<&str>, about: Option<&str>) -> ExitCode {
-    let outcome = run(seed, None, true);
+fn replay(
+    outcome: Outcome,
+    seed: u64,
+    until: Option<u64>,
+    is_wanted: impl Fn(&Line) -> bool,
+) -> ExitCode {
     for line in outcome.trace.story() {
         let in_time = until.is_none_or(|until| line.step <= until);
-        let wanted = node.is_none_or(|node| line.who == node)
-            && about.is_none_or(|about| line.text.contains(about));
-        if in_time && wanted {
+        if in_time && is_wanted(line) {
             println!(
                 "{:>7} {} {:>8}  {}",
                 line.step, line.at, line.who, line.text

@@ -111,6 +111,8 @@ pub struct Rates {
     pub doubled: u64,
     /// Messages that are slow.
     pub slow: u64,
+    /// A slow message takes up to so many milliseconds.
+    pub slow_up_to_ms: u64,
     /// Statements that are not executed, and fail.
     pub not_executed: u64,
     /// Statements that are executed, and whose answer is lost.
@@ -198,6 +200,13 @@ pub enum Blow {
     },
     /// A coordinator is not scheduled.
     PauseCoordinator {
+        /// Which.
+        who: Target,
+        /// For this long.
+        length: Duration,
+    },
+    /// A coordinator does not get to read its messages, though it is scheduled.
+    Overload {
         /// Which.
         who: Target,
         /// For this long.

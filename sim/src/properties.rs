@@ -63,6 +63,11 @@ pub enum Observation<'a> {
         /// For how long.
         paused: Duration,
     },
+    /// A coordinator's driver knows that words may have been missed, whether it says so or not.
+    ListeningInterrupted {
+        /// Where.
+        place: usize,
+    },
     /// A core handled an event.
     Handled {
         /// Where.

@@ -9,7 +9,7 @@ mod lease;
 mod requests;
 mod run;
 
-pub use run::{Phase, Run};
+pub use run::{Phase, RUN_LONGEST_MS, Run};
 
 use crate::{
     decision::Rng,
@@ -200,7 +200,8 @@ impl Worker {
         if let Standing::Waiting(until) = self.standing {
             next = next.min(until);
         }
-        if self.runs.values().any(Run::ends_with_lease) {
+        let outlives = self.is_flawed(Flaw::WorkerOutlivesLease);
+        if !outlives && self.runs.values().any(Run::ends_with_lease) {
             next = next.min(self.lease.kill_at());
         }
         let repeat = self.unanswered.values().filter_map(Unanswered::next_send);

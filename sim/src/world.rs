@@ -264,20 +264,37 @@ impl World {
     }
 
     /// Runs to the end: everything settled, a property violated, or the bound passed.
-    #[must_use]
-    pub fn run(mut self) -> Outcome {
+    pub fn run(&mut self) {
         while let Some(Reverse(entry)) = self.queue.pop() {
             self.now = entry.at;
             self.counts.events += 1;
             self.trace.step(self.now);
             self.step(entry.what);
+            if self.counts.events > EVENTS_MAX {
+                self.observe(&Observation::Stuck {
+                    why: "too much happens: a livelock",
+                    bound: self.now.since(self.plan.heal_at),
+                });
+            }
             if self.is_finished || self.properties.violation().is_some() {
                 break;
             }
         }
+    }
+
+    /// What the run showed, with what it panicked of if it did.
+    #[must_use]
+    pub fn finish(mut self, panicked: Option<String>) -> Outcome {
         self.counts.simulated = self.now.since(Moment::default());
+        let (at, step) = (self.now, self.trace.steps());
+        let panicked = panicked.map(|what| Violation {
+            property: "panic",
+            at,
+            step,
+            what,
+        });
         Outcome {
-            violation: self.properties.into_violation(),
+            violation: self.properties.into_violation().or(panicked),
             hash: self.trace.hash(),
             counts: self.counts,
             trace: self.trace,
@@ -288,6 +305,7 @@ impl World {
         self.broker.loss = self.plan.rates.loss;
         self.broker.doubled = self.plan.rates.doubled;
         self.broker.slow = self.plan.rates.slow;
+        self.broker.slow_up_to = Duration::from_millis(self.plan.rates.slow_up_to_ms);
         for place in 0..self.nodes.len() {
             let lag = self.plan.coordinators[place].lag;
             self.broker.slow_down(Address::Coordinator(place), lag);
@@ -372,3 +390,6 @@ impl World {
 fn node_term(core: &niyanta_core::Coordinator) -> Option<niyanta_core::ids::Generation> {
     crate::machine::term(core)
 }
+
+/// No run comes near it; one that passes it goes round in circles.
+const EVENTS_MAX: u64 = 400_000;

@@ -175,6 +175,11 @@ impl Store {
         self.customers.values()
     }
 
+    /// A leader never writes a batch that does not match, unless it was shown what is not.
+    fn shows_stale_snapshots(&self) -> bool {
+        self.is_flawed(Flaw::StaleSnapshot) || self.is_flawed(Flaw::ShortIgnored)
+    }
+
     fn is_flawed(&self, flaw: Flaw) -> bool {
         self.flaw == Some(flaw)
     }

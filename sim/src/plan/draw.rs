@@ -196,10 +196,12 @@ fn rates(rng: &mut Rng) -> Rates {
             0
         }
     };
+    let slow_up_to_ms = 300 + rate(500, 6_000);
     Rates {
+        slow_up_to_ms,
         loss: rate(400, 200),
         doubled: rate(400, 200),
-        slow: rate(400, 150),
+        slow: rate(400, 350),
         not_executed: rate(350, 60),
         answer_lost: rate(450, 80),
         orphaned: rate(350, 60),
@@ -221,7 +223,7 @@ struct Shape {
 
 impl Shape {
     fn strikes(&self, rng: &mut Rng) -> Vec<Strike> {
-        let families: Vec<u64> = (0..10).filter(|_| rng.per_mille(450)).collect();
+        let families: Vec<u64> = (0..11).filter(|_| rng.per_mille(450)).collect();
         let count = rng.between(0, 10);
         let mut strikes: Vec<Strike> = (0..count)
             .filter_map(|_| {
@@ -269,9 +271,10 @@ impl Shape {
                 direction,
                 length,
             },
-            _ => Blow::ShutDownWorker { place, down },
+            9 => Blow::ShutDownWorker { place, down },
+            _ => Blow::Overload { who, length },
         };
-        let needs_worker = family >= 6;
+        let needs_worker = (6..10).contains(&family);
         (!needs_worker || self.workers > 0).then_some(blow)
     }
 

@@ -89,6 +89,10 @@ impl Shadow {
             } => (*ask, *generation),
             _ => return,
         };
+        // An answer about an older term may come late: it says nothing about this one.
+        if self.term.is_some_and(|(term, _)| term > generation) {
+            return;
+        }
         if let Some((sent, ttl)) = self.asked.get(&ask) {
             let until = sent.plus(*ttl).minus(self.margin);
             let known = self.term.filter(|(term, _)| *term == generation);

@@ -5,7 +5,7 @@ use niyanta_core::{
     Effect, Event, WorkerMessage,
     batch::WorkerWrite,
     fleet::{WorkerDesired, WorkerStatus},
-    ids::{Incarnation, WorkerId},
+    ids::{BatchNumber, Generation, Incarnation, WorkerId},
     time::{Duration, Timestamp},
 };
 use std::collections::BTreeMap;
@@ -22,6 +22,10 @@ struct Ear {
     threshold: Duration,
     listening_since: Timestamp,
     last: BTreeMap<(WorkerId, Incarnation), Heard>,
+    /// The last batch that was looked at.
+    checked: (Generation, BatchNumber),
+    /// It listened long enough once in this term for those who said nothing in it.
+    listened_long: bool,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -51,6 +55,13 @@ impl Property for SilenceHeard {
                 if let Some(ear) = self.nodes.get_mut(place)
                     && *paused > Duration::from_secs(2)
                 {
+                    ear.interrupt(local);
+                }
+                Ok(())
+            }
+            Observation::ListeningInterrupted { place } => {
+                let local = view.plan.coordinators[*place].clock.read(view.now);
+                if let Some(ear) = self.nodes.get_mut(place) {
                     ear.interrupt(local);
                 }
                 Ok(())
@@ -96,10 +107,10 @@ impl SilenceHeard {
             return Ok(());
         };
         match event {
-            Event::ListeningInterrupted => ear.interrupt(local),
             Event::LeaseTaken { .. } => {
                 ear.listening_since = local;
                 ear.last.clear();
+                ear.listened_long = false;
             }
             Event::Request(request) if matches!(request.body, WorkerMessage::Deregister) => {
                 let key = (request.worker.clone(), request.incarnation.clone());
@@ -111,6 +122,12 @@ impl SilenceHeard {
             let Effect::Persist(batch) = effect else {
                 continue;
             };
+            // A batch that is sent again was decided when it was sent first.
+            let key = (batch.generation, batch.number);
+            if key <= ear.checked {
+                continue;
+            }
+            ear.checked = key;
             for write in &batch.workers {
                 ear.check(view, place, local, write)?;
             }
@@ -122,6 +139,7 @@ impl SilenceHeard {
 impl Ear {
     fn interrupt(&mut self, local: Timestamp) {
         let (since, threshold) = (self.listening_since, self.threshold);
+        self.listened_long |= local.since(since) >= threshold;
         for heard in self.last.values_mut() {
             heard.was_silent |= local.since(heard.at.max(since)) >= threshold;
         }
@@ -155,7 +173,10 @@ impl Ear {
             return Ok(());
         }
         let key = (record.worker.clone(), record.incarnation.clone());
-        let heard = self.last.get(&key).copied().unwrap_or_default();
+        let heard = self.last.get(&key).copied().unwrap_or(Heard {
+            was_silent: self.listened_long,
+            ..Heard::default()
+        });
         let silence = local.since(heard.at.max(self.listening_since));
         if heard.was_silent || heard.said_goodbye || silence >= self.threshold {
             return Ok(());

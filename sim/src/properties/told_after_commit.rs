@@ -17,7 +17,6 @@ pub(crate) struct ToldAfterCommit {
     assigned: BTreeSet<(WorkloadId, Attempt, Incarnation)>,
     leases: BTreeMap<(WorkerId, Incarnation), Duration>,
     asked: BTreeMap<(usize, RequestId), Request>,
-    replaced: BTreeSet<(WorkerId, Incarnation)>,
 }
 
 impl Property for ToldAfterCommit {
@@ -34,13 +33,6 @@ impl Property for ToldAfterCommit {
                 event: Event::Request(request),
                 ..
             } => {
-                if let WorkerMessage::Register {
-                    replaces: Some(old),
-                    ..
-                } = &request.body
-                {
-                    self.replaced.insert((request.worker.clone(), old.clone()));
-                }
                 self.asked
                     .insert((*place, request.reply_to), request.clone());
                 Ok(())
@@ -131,8 +123,6 @@ impl ToldAfterCommit {
                         "c{place} tells {who} a lease of {:?}, {longest:?} is committed",
                         reply.lease
                     )),
-                    // Replaced before its own commit: nothing is ever assigned to it.
-                    None if self.replaced.contains(&key) => Ok(()),
                     None => Err(format!("c{place} takes {who} for registered, uncommitted")),
                 }
             }

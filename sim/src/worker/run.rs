@@ -76,6 +76,10 @@ impl Worker {
         attempt: Attempt,
         heartbeat: MessageSequence,
     ) {
+        if self.standing == Standing::SaidGoodbye {
+            // It has said that everything of it has ended: nothing may begin.
+            return;
+        }
         if !self.lease.covers(now, heartbeat) {
             if !self.is_flawed(Flaw::WorkerTakesStaleAssignments) || self.lease.length().is_zero() {
                 return;
@@ -112,8 +116,11 @@ impl Worker {
             1..=3 => End::Fails(ErrorType::Transient),
             _ => End::Completes,
         };
-        let short = self.rng.per_mille(700);
-        let longest = if short { 1_500 } else { 12_000 };
+        let longest = match self.rng.below(20) {
+            0..=13 => 1_500,
+            14..=17 => 12_000,
+            _ => RUN_LONGEST_MS,
+        };
         let length = self
             .rng
             .duration(Duration::from_millis(20), Duration::from_millis(longest));
@@ -370,3 +377,6 @@ impl Worker {
         self.runs.remove(&workload);
     }
 }
+
+/// No run takes longer.
+pub const RUN_LONGEST_MS: u64 = 40_000;

@@ -41,6 +41,7 @@ impl World {
             core: Coordinator::new(config.clone(), local),
             incarnation,
             paused_until: None,
+            overloaded_until: Moment::default(),
             inbox: VecDeque::new(),
             held: VecDeque::new(),
             requests: BTreeMap::new(),
@@ -115,7 +116,10 @@ impl World {
         let Some(process) = &mut node.process else {
             return;
         };
-        let waits = process.paused_until.is_some() || !process.inbox.is_empty();
+        // Answers of the database are read before messages that wait.
+        let is_message = matches!(inbound, Inbound::Message(_));
+        let behind = !process.inbox.is_empty() || process.overloaded_until > now;
+        let waits = process.paused_until.is_some() || (is_message && behind);
         if let Inbound::Message(Message::Request(request)) = &inbound {
             let request = Arc::clone(request);
             self.observe(&Observation::RequestReached {
@@ -136,6 +140,11 @@ impl World {
             return;
         }
         let Some(process) = node.awake() else { return };
+        if process.overloaded_until > self.now {
+            let until = process.overloaded_until;
+            self.at(until, Occurrence::ReadInbox { place, epoch });
+            return;
+        }
         let Some((arrived, inbound)) = process.inbox.pop_front() else {
             return;
         };
@@ -183,6 +192,12 @@ impl World {
         match inbound {
             Inbound::Message(message) => self.read_message(place, arrived, message),
             Inbound::Answer { asked, answer } => self.read_answer(place, *asked, answer),
+            Inbound::Interrupted { hidden } => {
+                self.observe(&Observation::ListeningInterrupted { place });
+                if !hidden {
+                    self.hand(place, &Event::ListeningInterrupted);
+                }
+            }
             Inbound::Event(event) => self.hand(place, &event),
             Inbound::Call(call) => self.begin_call(place, *call),
         }

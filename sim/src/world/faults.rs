@@ -74,6 +74,7 @@ impl World {
             (Blow::PauseCoordinator { length, .. }, Some(place)) => {
                 self.pause_coordinator(place, length);
             }
+            (Blow::Overload { length, .. }, Some(place)) => self.overload(place, length),
             (
                 Blow::CutFromBroker {
                     direction, length, ..
@@ -113,6 +114,7 @@ impl World {
                 Blow::CrashCoordinator { .. }
                 | Blow::ShutDownCoordinator { .. }
                 | Blow::PauseCoordinator { .. }
+                | Blow::Overload { .. }
                 | Blow::CutFromBroker { .. }
                 | Blow::CutFromStore { .. },
                 None,
@@ -159,6 +161,16 @@ impl World {
         self.at(until, Occurrence::ResumeCoordinator { place, epoch });
     }
 
+    fn overload(&mut self, place: usize, length: Duration) {
+        let until = self.now.plus(self.until_healed(length));
+        let node = &mut self.nodes[place];
+        let epoch = node.epoch;
+        if let Some(process) = &mut node.process {
+            process.overloaded_until = process.overloaded_until.max(until);
+            self.at(until, Occurrence::ReadInbox { place, epoch });
+        }
+    }
+
     fn shut_down_worker(&mut self, place: usize) {
         let host = &mut self.hosts[place];
         let local = host.clock().read(self.now);
@@ -197,11 +209,9 @@ impl World {
     }
 
     fn interrupt_later(&mut self, place: usize, delay: Duration) {
-        if self.plan.flaw == Some(Flaw::InterruptionsHidden) {
-            return;
-        }
+        let hidden = self.plan.flaw == Some(Flaw::InterruptionsHidden);
         let epoch = self.nodes[place].epoch;
-        let inbound = Inbound::Event(Box::new(Event::ListeningInterrupted));
+        let inbound = Inbound::Interrupted { hidden };
         self.after(
             delay,
             Occurrence::Inbound {
@@ -257,6 +267,7 @@ impl Blow {
             Self::CrashCoordinator { who, .. }
             | Self::ShutDownCoordinator { who, .. }
             | Self::PauseCoordinator { who, .. }
+            | Self::Overload { who, .. }
             | Self::CutFromBroker { who, .. }
             | Self::CutFromStore { who, .. } => Some(*who),
             Self::StallStore { .. }

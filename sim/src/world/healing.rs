@@ -177,4 +177,4 @@ impl World {
 }
 
 /// The longest run of a simulated workload, with the time to stop it.
-const RUN_LONGEST: Duration = Duration::from_secs(15);
+const RUN_LONGEST: Duration = Duration::from_millis(crate::worker::RUN_LONGEST_MS + 3_000);

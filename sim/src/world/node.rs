@@ -32,6 +32,8 @@ pub struct Process {
     pub incarnation: Incarnation,
     /// Not scheduled until then.
     pub paused_until: Option<Moment>,
+    /// Its messages are not read until then.
+    pub overloaded_until: Moment,
     /// What reached it and was not read, with the moment.
     pub inbox: VecDeque<(Moment, Inbound)>,
     /// Effects that it had not carried out when it was paused.
@@ -82,6 +84,11 @@ pub enum Inbound {
         asked: Box<super::statements::Outstanding>,
         /// The answer.
         answer: Option<Box<Answer>>,
+    },
+    /// The broker's connection was lost, or regained.
+    Interrupted {
+        /// A wrong driver says nothing of it.
+        hidden: bool,
     },
     /// Something else that happened.
     Event(Box<Event>),

@@ -36,7 +36,7 @@ impl Store {
         if !matches && !self.is_flawed(Flaw::ShortIgnored) {
             return PersistOutcome::Short;
         }
-        if self.is_flawed(Flaw::StaleSnapshot) {
+        if self.shows_stale_snapshots() {
             self.before_last_batch = Some(Box::new(self.snapshot_rows(time, 1_000)));
         }
         self.fence.applied = batch.number;

@@ -1,7 +1,6 @@
 //! What a term reads: its snapshot, and rows it asks for later.
 
 use super::{Store, rows::Workload, statement::Answer};
-use crate::flaw::Flaw;
 use niyanta_core::{
     ids::{CustomerId, Generation, LoadId},
     snapshot::{CustomerRow, Load, Loaded, Snapshot, SweepCursor, WorkloadRow},
@@ -15,7 +14,7 @@ impl Store {
         let stale = self
             .before_last_batch
             .as_ref()
-            .filter(|_| self.is_flawed(Flaw::StaleSnapshot));
+            .filter(|_| self.shows_stale_snapshots());
         let snapshot = match stale {
             Some(before) => Box::new(Snapshot {
                 fence: self.fence.clone(),
