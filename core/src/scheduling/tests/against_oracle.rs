@@ -236,6 +236,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn shapes() -> Vec<(&'static str, AffinityRules)> {
     let tagged = |pairs: &[_]| WorkerAffinity {
         worker_id: None,
@@ -348,6 +349,10 @@ impl Both {
         }
     }
 
+    #[expect(
+        clippy::too_many_lines,
+        reason = "each step is done to both, side by side"
+    )]
     fn take(&mut self, step: Step) {
         let Self {
             scheduler, oracle, ..
