@@ -14,6 +14,7 @@ mod commands;
 mod lease;
 mod logs;
 mod requests;
+
 #[cfg(test)]
 mod tests;
 
