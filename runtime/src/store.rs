@@ -10,7 +10,15 @@ pub mod postgres;
 #[cfg(feature = "real")]
 pub mod sqlite;
 
+#[cfg(feature = "real")]
+mod encode;
+#[cfg(feature = "real")]
+mod migrations;
+#[cfg(feature = "real")]
+mod records;
 mod rows;
+#[cfg(feature = "real")]
+mod shared;
 
 pub use rows::*;
 
@@ -83,6 +91,83 @@ pub enum SchemaError {
     /// It could not be asked.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Connections for everything but the lease and the leader's commits.
+    pub pool_size: u32,
+    /// This start of this process; names its connections.
+    pub incarnation: Incarnation,
+    /// No statement takes longer; its caller has an answer at most half a second later.
+    pub statement_timeout: Duration,
+    /// No statement waits longer for a lock.
+    pub lock_timeout: Duration,
+}
+
+impl Options {
+    /// The defaults, for the given start of a process.
+    #[must_use]
+    pub const fn new(incarnation: Incarnation) -> Self {
+        Self {
+            pool_size: 10,
+            incarnation,
+            statement_timeout: Duration::from_secs(5),
+            lock_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What a migration did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationReport {
+    /// The version that the database is at.
+    pub version: i64,
+    /// How many migrations were applied.
+    pub applied: usize,
+    /// The tables whose missing row was made again.
+    pub repaired: Vec<&'static str>,
+}
+
+/// Opens the store that a `postgres://` or `sqlite://` URL names. Postgres need not be up yet.
+#[cfg(feature = "real")]
+pub async fn open(url: &str, options: &Options) -> Result<Arc<dyn Store>, StoreError> {
+    match Backend::of(url)? {
+        Backend::Postgres => Ok(Arc::new(postgres::PostgresStore::connect(url, options)?)),
+        Backend::Sqlite => Err(StoreError::Failed("no SQLite yet".into())),
+    }
+}
+
+/// Brings the database to this program's schema. Safe to run twice and from two places at once.
+/// With `repair`, lease and fence rows that are missing are made again.
+#[cfg(feature = "real")]
+pub async fn migrate(url: &str, repair: bool) -> Result<MigrationReport, SchemaError> {
+    match Backend::of(url)? {
+        Backend::Postgres => postgres::PostgresStore::migrate(url, repair).await,
+        Backend::Sqlite => Err(StoreError::Failed("no SQLite yet".into()).into()),
+    }
+}
+
+/// Which adapter a URL is for.
+#[cfg(feature = "real")]
+enum Backend {
+    Postgres,
+    Sqlite,
+}
+
+#[cfg(feature = "real")]
+impl Backend {
+    fn of(url: &str) -> Result<Self, StoreError> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            Ok(Self::Postgres)
+        } else if url.starts_with("sqlite:") {
+            Ok(Self::Sqlite)
+        } else {
+            let why = "a database URL begins with postgres:// or sqlite://";
+            Err(StoreError::Failed(why.into()))
+        }
+    }
 }
 
 /// What a commit of a batch answered. `Unknown`, `Refused` and `LockTimeout` come as [`StoreError`].

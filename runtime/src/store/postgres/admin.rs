@@ -1,0 +1,611 @@
+//! What operators do and read: coordinators, workers, customers, keys.
+//!
+//! Each write carries its admin audit event in the same statement. The event's number is taken last,
+//! from one row that all such writes update: so the numbers are in commit order, without gaps.
+
+use super::super::{
+    AdminActor, AdminAuditRow, CoordinatorRecord, CoordinatorRow, CustomerPatch, CustomerRecord,
+    CustomerView, KeyId, KeyRecord, KeyRow, Page, StoreError, WorkerFilter, WorkerView, WorkerWish,
+    encode::{Time, micros, text, uuid},
+    records::{
+        AdminAuditColumns, CoordinatorColumns, CustomerColumns, KeyColumns, RunningColumns,
+        WorkerColumns, customer_columns, key_columns, worker_columns,
+    },
+    shared::{actor_name, customer_details, key_details, patch_details, worker_action},
+};
+use super::{
+    session::{Lane, Session, sqlstate},
+    workloads::place,
+};
+use niyanta_core::{
+    ids::{CustomerId, Incarnation, WorkerId},
+    time::{Duration, WallTime},
+};
+
+/// Appends the admin audit event of the rows of `$from`, at most one: actor, action, subject,
+/// details are the parameters of these numbers.
+macro_rules! audited {
+    ($from:literal, $actor:literal, $action:literal, $subject:literal, $details:literal) => {
+        concat!(
+            ", h as (
+                update admin_audit_head set last = last + 1 from ",
+            $from,
+            "   where admin_audit_head.id = 1 returning last),
+            e as (
+                insert into admin_audit (sequence, at, actor_id, action, subject, details)
+                select h.last, clock_timestamp(), ",
+            $actor,
+            ", ",
+            $action,
+            ", ",
+            $subject,
+            ", ",
+            $details,
+            "::json from h)"
+        )
+    };
+}
+
+const SEE_COORDINATOR: &str = "\
+insert into coordinators (incarnation, coordinator_id, address, version, started_at, last_seen)
+values ($1, $2, $3, $4, clock_timestamp(), clock_timestamp())
+on conflict (incarnation) do update set coordinator_id = excluded.coordinator_id,
+    address = excluded.address, version = excluded.version, last_seen = excluded.last_seen";
+
+const COORDINATORS: &str = "\
+select c.incarnation, c.coordinator_id, c.address, c.version, c.started_at, c.last_seen,
+    l.id is not null as is_leader, coalesce(l.generation, 0) as generation
+from coordinators c
+left join lease l on l.incarnation = c.incarnation and not l.resigned
+    and l.expires_at > clock_timestamp()
+where c.last_seen > clock_timestamp() - $1 * interval '1 microsecond'
+order by c.started_at, c.incarnation";
+
+const WORKERS: &str = concat!(
+    "select ",
+    worker_columns!(),
+    " from workers t left join worker_wishes d using (worker_id)
+      where t.worker_id collate \"C\" > $1 collate \"C\"
+        and (cardinality($2::text[]) = 0 or t.status = any($2))
+      order by t.worker_id collate \"C\" limit $3"
+);
+const WORKER: &str = concat!(
+    "select ",
+    worker_columns!(),
+    " from workers t left join worker_wishes d using (worker_id) where t.worker_id = $1"
+);
+const RUNNING: &str = "\
+select worker_id, id, attempt from workloads where open and worker_id = any($1) order by id";
+
+const WISH_WORKER: &str = concat!(
+    "with d as (
+        insert into worker_wishes as t (worker_id, desired, wish_revision, drain_deadline)
+        select worker_id, $2, wish_seen + 1, clock_timestamp() + $3 * interval '1 microsecond'
+        from workers where worker_id = $1
+        on conflict (worker_id) do update set desired = excluded.desired,
+            wish_revision = greatest(t.wish_revision + 1, excluded.wish_revision),
+            drain_deadline = excluded.drain_deadline
+        returning *)",
+    audited!("d", "$4", "$5", "$1", "$6"),
+    " select count(*) from d"
+);
+
+const CREATE_CUSTOMER: &str = concat!(
+    "with c as (
+        insert into customers (id, name, tier, max_concurrent_workloads, max_queue_depth,
+            rate_limit_per_sec, rate_limit_burst, created_at)
+        values ($1, $2, $3, $4, $5, $6, $7, clock_timestamp()) returning *),
+    s as (
+        insert into customer_submitted select id, 0 from c returning *),
+    m as (
+        insert into customer_moved select id, 0, 0 from c returning *)",
+    audited!("c", "$8", "'customer.created'", "$9", "$10"),
+    " select ",
+    customer_columns!(),
+    " from c, s, m"
+);
+const CUSTOMER: &str = concat!(
+    "select ",
+    customer_columns!(),
+    " from customers c join customer_submitted s on s.customer_id = c.id
+      join customer_moved m on m.customer_id = c.id where c.id = $1"
+);
+const CUSTOMERS_UP: &str = concat!(
+    "select ",
+    customer_columns!(),
+    " from customers c join customer_submitted s on s.customer_id = c.id
+      join customer_moved m on m.customer_id = c.id
+      where (c.created_at, c.id) > ($1, $2) and ($3::timestamptz is null or c.created_at <= $3)
+      order by c.created_at, c.id limit $4"
+);
+const CUSTOMERS_DOWN: &str = concat!(
+    "select ",
+    customer_columns!(),
+    " from customers c join customer_submitted s on s.customer_id = c.id
+      join customer_moved m on m.customer_id = c.id
+      where (c.created_at, c.id) < ($1, $2) and ($3::timestamptz is null or c.created_at <= $3)
+      order by c.created_at desc, c.id desc limit $4"
+);
+/// For each limit: whether it changes, and to what.
+const PATCH_CUSTOMER: &str = concat!(
+    "with c as (
+        update customers set name = coalesce($2, name), tier = coalesce($3, tier),
+            max_concurrent_workloads = case when $4 then $5 else max_concurrent_workloads end,
+            max_queue_depth = case when $6 then $7 else max_queue_depth end,
+            rate_limit_per_sec = case when $8 then $9 else rate_limit_per_sec end,
+            rate_limit_burst = case when $10 then $11 else rate_limit_burst end
+        where id = $1 returning *)",
+    audited!("c", "$12", "'customer.updated'", "$13", "$14"),
+    " select ",
+    customer_columns!(),
+    " from c join customer_submitted s on s.customer_id = c.id
+      join customer_moved m on m.customer_id = c.id"
+);
+
+const CREATE_KEY: &str = concat!(
+    "with k as (
+        insert into api_keys (id, customer_id, name, prefix, secret_hash, created_at, expires_at)
+        select $1, $2, $3, $4, $5, clock_timestamp(), $6
+        where $2::uuid is null or exists (select 1 from customers where id = $2) returning *)",
+    audited!("k", "$7", "'key.created'", "$8", "$9"),
+    " select ",
+    key_columns!(),
+    " from k"
+);
+const REVOKE_KEY: &str = concat!(
+    "with k as (
+        update api_keys set revoked_at = clock_timestamp()
+        where id = $1 and revoked_at is null returning *)",
+    audited!("k", "$2", "'key.revoked'", "$3", "$4"),
+    " select ",
+    key_columns!(),
+    " from k"
+);
+const KEY: &str = concat!(
+    "select ",
+    key_columns!(),
+    " from api_keys k where k.id = $1"
+);
+const KEY_BY_HASH: &str = concat!(
+    "select ",
+    key_columns!(),
+    " from api_keys k where k.secret_hash = $1"
+);
+const KEYS_UP: &str = concat!(
+    "select ",
+    key_columns!(),
+    " from api_keys k where k.customer_id is not distinct from $1
+        and (k.created_at, k.id) > ($2, $3)
+        and ($4::timestamptz is null or k.created_at <= $4)
+      order by k.created_at, k.id limit $5"
+);
+const KEYS_DOWN: &str = concat!(
+    "select ",
+    key_columns!(),
+    " from api_keys k where k.customer_id is not distinct from $1
+        and (k.created_at, k.id) < ($2, $3)
+        and ($4::timestamptz is null or k.created_at <= $4)
+      order by k.created_at desc, k.id desc limit $5"
+);
+const KEY_USE: &str = "\
+with l as materialized (
+    select k.id, u.at from unnest($1::uuid[], $2::timestamptz[]) as u(id, at)
+    join api_keys k on k.id = u.id for no key update of k skip locked)
+update api_keys k set last_used_at = greatest(k.last_used_at, l.at) from l where k.id = l.id";
+
+const ADMIN_AUDIT: &str = "\
+select sequence, at, actor_id, action, subject, details from admin_audit
+where sequence > $1 order by sequence limit $2";
+
+impl Session {
+    pub(super) async fn record_coordinator(
+        &self,
+        coordinator: &CoordinatorRecord,
+    ) -> Result<(), StoreError> {
+        text(&coordinator.coordinator_id)?;
+        let it = coordinator.clone();
+        self.write(Lane::Api, move |conn| {
+            Box::pin(async move {
+                sqlx::query(SEE_COORDINATOR)
+                    .bind(it.incarnation.as_str())
+                    .bind(it.coordinator_id)
+                    .bind(it.address)
+                    .bind(it.version)
+                    .execute(conn)
+                    .await
+                    .map(|_| ())
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn remove_coordinator(
+        &self,
+        incarnation: &Incarnation,
+    ) -> Result<(), StoreError> {
+        let incarnation = incarnation.clone();
+        self.write(Lane::Api, move |conn| {
+            Box::pin(async move {
+                sqlx::query("delete from coordinators where incarnation = $1")
+                    .bind(incarnation.as_str())
+                    .execute(conn)
+                    .await
+                    .map(|_| ())
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn coordinators(
+        &self,
+        within: Duration,
+    ) -> Result<Vec<CoordinatorRow>, StoreError> {
+        let rows: Vec<CoordinatorColumns> = self
+            .read(Lane::Api, move |conn| {
+                Box::pin(async move {
+                    sqlx::query_as(COORDINATORS)
+                        .bind(micros(within))
+                        .fetch_all(conn)
+                        .await
+                })
+            })
+            .await?;
+        rows.into_iter().map(CoordinatorColumns::read).collect()
+    }
+
+    pub(super) async fn workers(
+        &self,
+        filter: &WorkerFilter,
+        after: Option<&WorkerId>,
+        limit: u32,
+    ) -> Result<Vec<WorkerView>, StoreError> {
+        let after = after.map_or_else(String::new, ToString::to_string);
+        let status: Vec<&'static str> = filter.status.iter().map(|it| it.as_str()).collect();
+        let (rows, running) = self
+            .read(Lane::Api, move |conn| {
+                Box::pin(async move {
+                    let rows: Vec<WorkerColumns> = sqlx::query_as(WORKERS)
+                        .bind(after)
+                        .bind(status)
+                        .bind(i64::from(limit))
+                        .fetch_all(&mut *conn)
+                        .await?;
+                    let ids: Vec<&str> = rows.iter().map(WorkerColumns::id).collect();
+                    let running: Vec<RunningColumns> = sqlx::query_as(RUNNING)
+                        .bind(&ids)
+                        .fetch_all(&mut *conn)
+                        .await?;
+                    drop(ids);
+                    Ok((rows, running))
+                })
+            })
+            .await?;
+        super::super::shared::worker_views(rows, &running)
+    }
+
+    pub(super) async fn wish_worker(
+        &self,
+        wish: &WorkerWish,
+    ) -> Result<Option<WorkerView>, StoreError> {
+        let (action, details) = worker_action(wish);
+        let actor = actor_name(&wish.actor);
+        let (id, desired) = (wish.worker.to_string(), wish.desired.as_str());
+        let deadline = wish.deadline.map(micros);
+        let worker = id.clone();
+        let found: i64 = self
+            .write_past_sleepers(Lane::Api, move |conn| {
+                Box::pin(async move {
+                    sqlx::query_scalar(WISH_WORKER)
+                        .bind(id)
+                        .bind(desired)
+                        .bind(deadline)
+                        .bind(actor)
+                        .bind(action)
+                        .bind(details)
+                        .fetch_one(conn)
+                        .await
+                })
+            })
+            .await?;
+        if found == 0 {
+            return Ok(None);
+        }
+        let (rows, running) = self
+            .read(Lane::Api, move |conn| {
+                Box::pin(async move {
+                    let rows: Vec<WorkerColumns> = sqlx::query_as(WORKER)
+                        .bind(&worker)
+                        .fetch_all(&mut *conn)
+                        .await?;
+                    let running: Vec<RunningColumns> = sqlx::query_as(RUNNING)
+                        .bind(vec![worker])
+                        .fetch_all(&mut *conn)
+                        .await?;
+                    Ok((rows, running))
+                })
+            })
+            .await?;
+        super::super::shared::worker_views(rows, &running).map(|mut views| views.pop())
+    }
+
+    pub(super) async fn create_customer(
+        &self,
+        customer: &CustomerRecord,
+        actor: &AdminActor,
+    ) -> Result<CustomerView, StoreError> {
+        text(&customer.name)?;
+        let (it, actor) = (customer.clone(), actor_name(actor));
+        let details = customer_details(customer);
+        let created = self
+            .write(Lane::Api, move |conn| {
+                Box::pin(async move {
+                    let limits = it.overrides;
+                    let row: CustomerColumns = sqlx::query_as(CREATE_CUSTOMER)
+                        .bind(uuid(it.id.0))
+                        .bind(it.name)
+                        .bind(it.tier.as_str())
+                        .bind(limits.max_concurrent_workloads.map(i64::from))
+                        .bind(limits.max_queue_depth.map(i64::from))
+                        .bind(limits.rate_limit_per_sec.map(i64::from))
+                        .bind(limits.rate_limit_burst.map(i64::from))
+                        .bind(actor)
+                        .bind(it.id.to_string())
+                        .bind(details)
+                        .fetch_one(conn)
+                        .await?;
+                    Ok(row)
+                })
+            })
+            .await;
+        match created {
+            Ok(row) => row.view(),
+            // An earlier sending of this statement made it.
+            Err(error) if sqlstate(&error).as_deref() == Some("23505") => {
+                self.customer(customer.id).await?.ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn customer(
+        &self,
+        customer: CustomerId,
+    ) -> Result<Option<CustomerView>, StoreError> {
+        let id = uuid(customer.0);
+        let row: Option<CustomerColumns> = self
+            .read(Lane::Api, move |conn| {
+                Box::pin(
+                    async move { sqlx::query_as(CUSTOMER).bind(id).fetch_optional(conn).await },
+                )
+            })
+            .await?;
+        row.map(CustomerColumns::view).transpose()
+    }
+
+    pub(super) async fn customers(&self, page: &Page) -> Result<Vec<CustomerView>, StoreError> {
+        let page = page.clone();
+        let rows: Vec<CustomerColumns> = self
+            .read(Lane::Api, move |conn| {
+                Box::pin(async move {
+                    let (at, id) = place(&page);
+                    sqlx::query_as(if page.ascending {
+                        CUSTOMERS_UP
+                    } else {
+                        CUSTOMERS_DOWN
+                    })
+                    .bind(at)
+                    .bind(id)
+                    .bind(page.until.map(Time::from))
+                    .bind(i64::from(page.limit))
+                    .fetch_all(conn)
+                    .await
+                })
+            })
+            .await?;
+        rows.into_iter().map(CustomerColumns::view).collect()
+    }
+
+    pub(super) async fn patch_customer(
+        &self,
+        customer: CustomerId,
+        patch: &CustomerPatch,
+        actor: &AdminActor,
+    ) -> Result<Option<CustomerView>, StoreError> {
+        if let Some(name) = &patch.name {
+            text(name)?;
+        }
+        let (it, actor, details) = (patch.clone(), actor_name(actor), patch_details(patch));
+        let row: Option<CustomerColumns> = self
+            .write(Lane::Api, move |conn| {
+                Box::pin(async move {
+                    let mut query = sqlx::query_as(PATCH_CUSTOMER)
+                        .bind(uuid(customer.0))
+                        .bind(it.name)
+                        .bind(it.tier.map(super::super::Tier::as_str));
+                    for limit in [
+                        it.max_concurrent_workloads,
+                        it.max_queue_depth,
+                        it.rate_limit_per_sec,
+                        it.rate_limit_burst,
+                    ] {
+                        query = query
+                            .bind(limit.is_some())
+                            .bind(limit.flatten().map(i64::from));
+                    }
+                    query
+                        .bind(actor)
+                        .bind(customer.to_string())
+                        .bind(details)
+                        .fetch_optional(conn)
+                        .await
+                })
+            })
+            .await?;
+        row.map(CustomerColumns::view).transpose()
+    }
+
+    pub(super) async fn create_key(
+        &self,
+        key: &KeyRecord,
+        actor: &AdminActor,
+    ) -> Result<Option<KeyRow>, StoreError> {
+        text(&key.name)?;
+        let (it, actor, details) = (key.clone(), actor_name(actor), key_details(key));
+        let created: Result<Option<KeyColumns>, StoreError> = self
+            .write(Lane::Api, move |conn| {
+                Box::pin(async move {
+                    sqlx::query_as(CREATE_KEY)
+                        .bind(uuid(it.id.0))
+                        .bind(it.customer.map(|id| uuid(id.0)))
+                        .bind(it.name)
+                        .bind(it.prefix)
+                        .bind(it.secret_hash.to_vec())
+                        .bind(it.expires_at.map(Time::from))
+                        .bind(actor)
+                        .bind(it.id.to_string())
+                        .bind(details)
+                        .fetch_optional(conn)
+                        .await
+                })
+            })
+            .await;
+        match created {
+            Ok(row) => row.map(KeyColumns::read).transpose(),
+            // An earlier sending of this statement made it.
+            Err(error) if sqlstate(&error).as_deref() == Some("23505") => {
+                self.key(key.id).await?.ok_or(error).map(Some)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn key(&self, key: KeyId) -> Result<Option<KeyRow>, StoreError> {
+        let row: Option<KeyColumns> = self
+            .read(Lane::Api, move |conn| {
+                Box::pin(async move {
+                    sqlx::query_as(KEY)
+                        .bind(uuid(key.0))
+                        .fetch_optional(conn)
+                        .await
+                })
+            })
+            .await?;
+        row.map(KeyColumns::read).transpose()
+    }
+
+    pub(super) async fn keys(
+        &self,
+        customer: Option<CustomerId>,
+        page: &Page,
+    ) -> Result<Option<Vec<KeyRow>>, StoreError> {
+        if let Some(customer) = customer
+            && self.customer(customer).await?.is_none()
+        {
+            return Ok(None);
+        }
+        let page = page.clone();
+        let rows: Vec<KeyColumns> = self
+            .read(Lane::Api, move |conn| {
+                Box::pin(async move {
+                    let (at, id) = place(&page);
+                    sqlx::query_as(if page.ascending { KEYS_UP } else { KEYS_DOWN })
+                        .bind(customer.map(|id| uuid(id.0)))
+                        .bind(at)
+                        .bind(id)
+                        .bind(page.until.map(Time::from))
+                        .bind(i64::from(page.limit))
+                        .fetch_all(conn)
+                        .await
+                })
+            })
+            .await?;
+        rows.into_iter()
+            .map(KeyColumns::read)
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    pub(super) async fn revoke_key(
+        &self,
+        key: KeyId,
+        actor: &AdminActor,
+    ) -> Result<Option<KeyRow>, StoreError> {
+        let actor = actor_name(actor);
+        let row: Option<KeyColumns> = self
+            .write(Lane::Api, move |conn| {
+                Box::pin(async move {
+                    sqlx::query_as(REVOKE_KEY)
+                        .bind(uuid(key.0))
+                        .bind(actor)
+                        .bind(key.to_string())
+                        .bind("{}")
+                        .fetch_optional(conn)
+                        .await
+                })
+            })
+            .await?;
+        match row {
+            Some(row) => row.read().map(Some),
+            None => self.key(key).await,
+        }
+    }
+
+    pub(super) async fn find_key(
+        &self,
+        secret_hash: &[u8; 32],
+    ) -> Result<Option<KeyRow>, StoreError> {
+        let hash = secret_hash.to_vec();
+        let row: Option<KeyColumns> = self
+            .read(Lane::Api, move |conn| {
+                Box::pin(async move {
+                    sqlx::query_as(KEY_BY_HASH)
+                        .bind(hash)
+                        .fetch_optional(conn)
+                        .await
+                })
+            })
+            .await?;
+        row.map(KeyColumns::read).transpose()
+    }
+
+    pub(super) async fn record_key_use(
+        &self,
+        used: &[(KeyId, WallTime)],
+    ) -> Result<(), StoreError> {
+        if used.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<_> = used.iter().map(|(id, _)| uuid(id.0)).collect();
+        let times: Vec<_> = used.iter().map(|(_, at)| Time::from(*at)).collect();
+        self.write(Lane::Api, move |conn| {
+            Box::pin(async move {
+                sqlx::query(KEY_USE)
+                    .bind(ids)
+                    .bind(times)
+                    .execute(conn)
+                    .await
+                    .map(|_| ())
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn admin_audit(
+        &self,
+        after: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AdminAuditRow>, StoreError> {
+        let rows: Vec<AdminAuditColumns> = self
+            .read(Lane::Api, move |conn| {
+                Box::pin(async move {
+                    sqlx::query_as(ADMIN_AUDIT)
+                        .bind(after.unwrap_or(0))
+                        .bind(i64::from(limit))
+                        .fetch_all(conn)
+                        .await
+                })
+            })
+            .await?;
+        Ok(rows.into_iter().map(AdminAuditColumns::read).collect())
+    }
+}
