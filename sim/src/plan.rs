@@ -256,6 +256,15 @@ pub enum Blow {
         /// For this long.
         length: Duration,
     },
+    /// What is sent to a worker is slow, and then nothing that it sends arrives.
+    FadeWorker {
+        /// Which.
+        place: usize,
+        /// How slow.
+        lag: Duration,
+        /// For this long, and the cut begins half-way.
+        length: Duration,
+    },
     /// A worker is cut off from the broker.
     CutWorker {
         /// Which.

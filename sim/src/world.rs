@@ -172,6 +172,10 @@ enum Occurrence {
     Retry { place: usize, epoch: u32, call: u64 },
     /// The next strike's time has come.
     Strike,
+    /// A cut begins.
+    CutBroker { who: Address, direction: Direction },
+    /// What is sent to it is slow no more.
+    Decongest { who: Address },
     /// A cut ends.
     MendBroker { who: Address, direction: Direction },
     /// A cut ends.
@@ -358,6 +362,8 @@ impl World {
             Occurrence::CallGivenUp { client, call } => self.answer_client(client, call, None),
             Occurrence::Retry { place, epoch, call } => self.retry_call(place, epoch, call),
             Occurrence::Strike => self.arm_strike(),
+            Occurrence::CutBroker { who, direction } => self.broker.cut(who, direction),
+            Occurrence::Decongest { who } => self.broker.congest(who, Duration::ZERO),
             Occurrence::MendBroker { who, direction } => self.mend_broker(who, direction),
             Occurrence::MendStore { place, direction } => self.mend_store(place, direction),
             Occurrence::Operate(operation) => self.operate(operation),

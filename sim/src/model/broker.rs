@@ -28,6 +28,7 @@ struct Link {
     outward_cuts: u32,
     inward_cuts: u32,
     lag: Duration,
+    inward_lag: Duration,
 }
 
 /// A direction of a connection, seen from the node.
@@ -91,6 +92,11 @@ impl Broker {
         self.links.entry(who).or_default().lag = lag;
     }
 
+    /// Makes what is sent to it slow, or not.
+    pub fn congest(&mut self, who: Address, lag: Duration) {
+        self.links.entry(who).or_default().inward_lag = lag;
+    }
+
     /// Loses nothing from here on; what is under way still arrives.
     pub fn heal(&mut self) {
         self.loss = 0;
@@ -113,7 +119,7 @@ impl Broker {
         if out.outward_cuts > 0 || self.rng.per_mille(self.loss) {
             return [None, None];
         }
-        let lag = out.lag + into.lag;
+        let lag = out.lag + into.lag + into.inward_lag;
         let first = self.delay() + lag;
         let second = self.rng.per_mille(self.doubled).then(|| self.delay() + lag);
         [Some(first), second]

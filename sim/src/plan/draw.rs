@@ -223,7 +223,7 @@ struct Shape {
 
 impl Shape {
     fn strikes(&self, rng: &mut Rng) -> Vec<Strike> {
-        let families: Vec<u64> = (0..11).filter(|_| rng.per_mille(450)).collect();
+        let families: Vec<u64> = (0..12).filter(|_| rng.per_mille(450)).collect();
         let count = rng.between(0, 10);
         let mut strikes: Vec<Strike> = (0..count)
             .filter_map(|_| {
@@ -272,9 +272,14 @@ impl Shape {
                 length,
             },
             9 => Blow::ShutDownWorker { place, down },
+            10 => Blow::FadeWorker {
+                place,
+                lag: rng.duration(secs(1), self.lease / 3 + secs(1)),
+                length: self.lease * 3,
+            },
             _ => Blow::Overload { who, length },
         };
-        let needs_worker = (6..10).contains(&family);
+        let needs_worker = (6..11).contains(&family);
         (!needs_worker || self.workers > 0).then_some(blow)
     }
 

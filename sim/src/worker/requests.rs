@@ -61,7 +61,7 @@ impl Worker {
     }
 
     pub(super) fn beat(&mut self, now: Timestamp) {
-        self.unanswered.retain(|_, other| other.next_send.is_some());
+        self.forget_old_beats();
         let body = WorkerMessage::Heartbeat {
             status: self.reported_status(),
             running: self
@@ -73,6 +73,18 @@ impl Worker {
         self.ask(now, body, None);
         self.lease.note_sent(self.sequence, now);
         self.schedule_beat(now);
+    }
+
+    /// An answer may be late: the last few heartbeats are remembered, and none is sent again.
+    fn forget_old_beats(&mut self) {
+        let is_beat = |other: &Unanswered| other.next_send.is_none();
+        let beats = self.unanswered.iter().filter(|(_, other)| is_beat(other));
+        let old: Vec<u64> = beats
+            .map(|(id, _)| *id)
+            .rev()
+            .skip(BEATS_KEPT - 1)
+            .collect();
+        self.unanswered.retain(|id, _| !old.contains(id));
     }
 
     pub(super) fn schedule_beat(&mut self, now: Timestamp) {
@@ -142,5 +154,6 @@ impl Worker {
     }
 }
 
+const BEATS_KEPT: usize = 8;
 const FIRST_REPEAT: Duration = Duration::from_secs(2);
 const LAST_REPEAT: Duration = Duration::from_secs(10);

@@ -97,6 +97,7 @@ impl World {
             }
             (Blow::ShutDownWorker { place, .. }, _) => self.shut_down_worker(place),
             (Blow::PauseWorker { place, length }, _) => self.pause_worker(place, length),
+            (Blow::FadeWorker { place, lag, length }, _) => self.fade_worker(place, lag, length),
             (
                 Blow::CutWorker {
                     place,
@@ -195,6 +196,15 @@ impl World {
         self.at(until, Occurrence::ResumeWorker { place, epoch });
     }
 
+    fn fade_worker(&mut self, place: usize, lag: Duration, length: Duration) {
+        let length = self.until_healed(length);
+        let (who, direction) = (Address::Worker(place), Direction::Outward);
+        self.broker.congest(who, lag);
+        self.after(length / 2, Occurrence::CutBroker { who, direction });
+        self.after(length, Occurrence::MendBroker { who, direction });
+        self.after(length, Occurrence::Decongest { who });
+    }
+
     fn cut_from_broker(&mut self, place: usize, direction: Direction, length: Duration) {
         let length = self.until_healed(length);
         let who = Address::Coordinator(place);
@@ -274,6 +284,7 @@ impl Blow {
             | Self::CrashWorker { .. }
             | Self::ShutDownWorker { .. }
             | Self::PauseWorker { .. }
+            | Self::FadeWorker { .. }
             | Self::CutWorker { .. } => None,
         }
     }
