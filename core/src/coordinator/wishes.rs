@@ -6,10 +6,10 @@
 use super::term::{Step, Term};
 use crate::{
     batch::{Actor, AuditDetails},
-    fleet::WorkerDesired,
+    fleet::{Presence, WorkerDesired},
     ids::{WishRevision, WorkerId, WorkloadId},
     snapshot::WorkerRow,
-    workload::{Cause, Desired, Move, Status},
+    workload::{Cause, Desired, Move, Over, Status},
 };
 use alloc::vec::Vec;
 
@@ -151,6 +151,12 @@ impl Term {
     /// The operator ends the incarnation: its work is redistributed, its row goes with the last.
     fn remove_worker(&mut self, id: &WorkerId) {
         self.end_incarnation(id);
+        let worker = self.fleet.get(id);
+        if worker.is_some_and(|worker| worker.presence == Presence::Lapsed) {
+            // Its lease had ended before, and nobody listens for it any more: what outlived the
+            // lease does not outlive the incarnation.
+            self.call_over(id, Over::Lost, |_| true);
+        }
         for workload in self.open_on(id) {
             if self.room() == 0 {
                 // The silence of an incarnation that may not speak any more takes the rest.

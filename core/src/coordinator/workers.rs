@@ -62,6 +62,7 @@ impl Term {
                 return self.reply_after(request, ReplyStatus::IncarnationEnded, effects);
             }
             Claim::Held(until) => {
+                self.heed_successor(request, registration.replaces.as_ref());
                 let retry_after = until.since(self.now).max(Duration::from_secs(1));
                 return self.reply_plain(request, ReplyStatus::IdInUse { retry_after }, effects);
             }
@@ -72,6 +73,14 @@ impl Term {
             }
         }
         self.reply_after(request, ReplyStatus::Ok, effects);
+    }
+
+    /// A removed incarnation that is said to be replaced runs nothing any more; its row goes then.
+    fn heed_successor(&mut self, request: &Request, replaces: Option<&Incarnation>) {
+        let holder = self.fleet.get(&request.worker);
+        if holder.is_some_and(|worker| replaces == Some(&worker.record.incarnation)) {
+            self.call_over(&request.worker, Over::Lost, |_| true);
+        }
     }
 
     fn claim(&self, request: &Request, replaces: Option<&Incarnation>) -> Claim {
