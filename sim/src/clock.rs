@@ -52,14 +52,11 @@ impl Clock {
     #[must_use]
     pub fn when(self, local: Timestamp) -> Moment {
         let elapsed = local.0.saturating_sub(self.origin);
-        let mut guess = scale(elapsed, -self.drift_ppm);
-        // The inverse is off by the square of the drift: a few steps of the error itself settle it.
-        for _ in 0..8 {
-            let reading = scale(guess, self.drift_ppm);
-            if reading >= elapsed {
-                break;
-            }
-            guess += (elapsed - reading).max(1);
+        let speed = i128::from(1_000_000 + self.drift_ppm);
+        let nearly = i128::from(elapsed) * 1_000_000 / speed;
+        let mut guess = u64::try_from(nearly).unwrap_or(u64::MAX);
+        while scale(guess, self.drift_ppm) < elapsed {
+            guess += 1;
         }
         Moment(guess)
     }

@@ -84,7 +84,7 @@ pub fn explore(search: Search, progress: impl Fn(u64) + Sync) -> Report {
                     }
                     let seed = search.first + index;
                     let outcome = run(seed, search.flaw, false);
-                    let recheck = search.recheck_every > 0 && index % search.recheck_every == 0;
+                    let recheck = index.is_multiple_of(search.recheck_every);
                     let stable = !recheck || run(seed, search.flaw, false).hash == outcome.hash;
                     let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
                     report.seeds += 1;

@@ -2,7 +2,8 @@
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command-line program talks to its terminal"
+    clippy::disallowed_types,
+    reason = "a command-line program talks to its terminal, and measures itself in real time"
 )]
 
 use clap::{Parser, Subcommand};

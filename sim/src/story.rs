@@ -1,4 +1,8 @@
 //! Words for what happens, so that a person can follow a run.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what needs no words of its own is told as it is"
+)]
 
 use crate::{
     message::{Message, Order},

@@ -1,7 +1,11 @@
 //! Seeded failovers of the production core: every property holds, and every seed is itself twice.
 //!
 //! `SIM_SEEDS` scales how many seeds run, `SIM_FIRST` says from where.
-#![expect(clippy::print_stderr, reason = "each engine says what it ran")]
+#![expect(
+    clippy::print_stderr,
+    clippy::disallowed_types,
+    reason = "each engine says what it ran, and how long it took in real time"
+)]
 
 use sim::explore::{Search, explore, run};
 use std::{env, thread, time::Instant};

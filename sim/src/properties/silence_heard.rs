@@ -173,7 +173,7 @@ impl Ear {
             return Ok(());
         }
         let key = (record.worker.clone(), record.incarnation.clone());
-        let heard = self.last.get(&key).copied().unwrap_or(Heard {
+        let heard = self.last.get(&key).copied().unwrap_or_else(|| Heard {
             was_silent: self.listened_long,
             ..Heard::default()
         });

@@ -129,7 +129,7 @@ impl ApiAnswer {
 }
 
 /// A customer's client: one call after the other.
-pub struct Client {
+pub(super) struct Client {
     rng: Rng,
     left: u32,
     current: Option<(u64, ApiAsk)>,
@@ -141,7 +141,7 @@ pub struct Client {
 impl Client {
     /// One for each customer.
     #[must_use]
-    pub fn all(plan: &Plan, streams: Streams) -> Vec<Self> {
+    pub(super) fn all(plan: &Plan, streams: Streams) -> Vec<Self> {
         (0u64..)
             .zip(&plan.customers)
             .map(|(index, customer)| Self {

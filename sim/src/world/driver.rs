@@ -1,5 +1,9 @@
 //! The driver of a coordinator, mirrored: stamps the clock, hands events to the production core, and
 //! carries its effects out in order. It decides nothing.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "`carry_out` names every effect; what it hands on takes a few of them"
+)]
 
 use super::{Inbound, Node, Occurrence, World, node::Process, statements::Purpose};
 use crate::{
@@ -281,69 +285,19 @@ impl World {
         });
         let from = Address::Coordinator(place);
         match effect {
-            Effect::TakeLease {
-                ask,
-                above,
-                own,
-                force,
-                ttl,
-                within,
-            } => {
-                let Some(incarnation) = self.incarnation_of(place) else {
-                    return;
-                };
-                let take = TakeLease {
-                    ask,
-                    incarnation,
-                    above,
-                    own,
-                    force,
-                    ttl,
-                };
-                self.ask_core(place, Statement::TakeLease(take), within);
-                self.strike_during(InFlight::LeaseTaking, place);
-            }
-            Effect::ReadLease { ask, within } => {
-                self.ask_core(place, Statement::ReadLease { ask }, within);
-            }
-            Effect::RenewLease {
-                ask,
-                generation,
-                ttl,
-                within,
-            } => self.renew(place, ask, generation, ttl, within),
+            Effect::TakeLease { .. }
+            | Effect::ReadLease { .. }
+            | Effect::RenewLease { .. }
+            | Effect::LoadSnapshot { .. }
+            | Effect::Persist(_)
+            | Effect::ReadFence { .. }
+            | Effect::Load { .. } => self.ask_store(place, effect),
             Effect::ResignLease { generation } => self.resign(place, generation),
             Effect::AnnounceResignation { generation } => self.announce_end(place, generation),
             Effect::AnnounceLeader { generation } => {
                 self.broadcast(from, &Message::LeaderElected(generation));
             }
             Effect::ProbeBroker { nonce } => self.send(from, from, Message::Probe { nonce }),
-            Effect::LoadSnapshot { generation, limit } => {
-                self.ask_core(
-                    place,
-                    Statement::Snapshot { generation, limit },
-                    STATEMENT_TIMEOUT,
-                );
-                self.strike_during(InFlight::SnapshotLoading, place);
-            }
-            Effect::Persist(batch) => {
-                self.assign_early(place, &batch);
-                self.ask_core(place, Statement::Persist(batch), STATEMENT_TIMEOUT);
-                self.strike_during(InFlight::BatchSent, place);
-            }
-            Effect::ReadFence { generation, .. } => {
-                self.ask_core(
-                    place,
-                    Statement::ReadFence { generation },
-                    STATEMENT_TIMEOUT,
-                );
-            }
-            Effect::Load {
-                load, what, limit, ..
-            } => {
-                let statement = Statement::Load { load, what, limit };
-                self.ask_core(place, statement, STATEMENT_TIMEOUT);
-            }
             Effect::RecordPendingReasons { reasons, .. } => {
                 let statement = Statement::PendingReasons(reasons);
                 self.ask(place, statement, Purpose::Nothing, STATEMENT_TIMEOUT);
@@ -362,6 +316,41 @@ impl World {
                     process.requests.remove(&to);
                 }
             }
+            Effect::Assign { .. } | Effect::Stop { .. } | Effect::DrainWorker { .. } => {
+                if let Some(command) = self.command_of(effect) {
+                    self.command(from, command);
+                }
+            }
+            Effect::Exit { reason } => self.exit(place, reason),
+        }
+    }
+
+    /// Sends a statement that core waits for.
+    fn ask_store(&mut self, place: usize, effect: Effect) {
+        let in_flight = match &effect {
+            Effect::TakeLease { .. } => Some(InFlight::LeaseTaking),
+            Effect::LoadSnapshot { .. } => Some(InFlight::SnapshotLoading),
+            Effect::Persist(batch) => {
+                self.assign_early(place, &Arc::clone(batch));
+                Some(InFlight::BatchSent)
+            }
+            _ => None,
+        };
+        let Some(incarnation) = self.incarnation_of(place) else {
+            return;
+        };
+        let Some((statement, within)) = statement_of(effect, incarnation) else {
+            return;
+        };
+        self.ask_core(place, statement, within);
+        if let Some(in_flight) = in_flight {
+            self.strike_during(in_flight, place);
+        }
+    }
+
+    /// A command to a worker; an assignment carries the workload as the database has it.
+    fn command_of(&self, effect: Effect) -> Option<Command> {
+        let (generation, worker, incarnation, order) = match effect {
             Effect::Assign {
                 generation,
                 worker,
@@ -370,80 +359,33 @@ impl World {
                 attempt,
                 heartbeat_sequence,
             } => {
-                let Some(found) = self.store.workload(workload) else {
-                    return;
-                };
                 let order = Order::Assign {
-                    workload: Box::new(found.row.clone()),
+                    workload: Box::new(self.store.workload(workload)?.row.clone()),
                     attempt,
                     heartbeat_sequence,
                 };
-                self.command(
-                    from,
-                    Command {
-                        generation,
-                        worker,
-                        incarnation,
-                        order,
-                    },
-                );
+                (generation, worker, incarnation, order)
             }
             Effect::Stop {
                 generation,
                 worker,
                 incarnation,
                 order,
-            } => {
-                let order = Order::Stop(order);
-                self.command(
-                    from,
-                    Command {
-                        generation,
-                        worker,
-                        incarnation,
-                        order,
-                    },
-                );
-            }
+            } => (generation, worker, incarnation, Order::Stop(order)),
             Effect::DrainWorker {
                 generation,
                 worker,
                 incarnation,
                 deadline,
-            } => {
-                let order = Order::Drain { deadline };
-                self.command(
-                    from,
-                    Command {
-                        generation,
-                        worker,
-                        incarnation,
-                        order,
-                    },
-                );
-            }
-            Effect::Exit { reason } => self.exit(place, reason),
-        }
-    }
-
-    fn renew(
-        &mut self,
-        place: usize,
-        ask: niyanta_core::ids::AskId,
-        generation: Generation,
-        ttl: Duration,
-        within: Duration,
-    ) {
-        let Some(incarnation) = self.incarnation_of(place) else {
-            return;
+            } => (generation, worker, incarnation, Order::Drain { deadline }),
+            _ => return None,
         };
-        let statement = Statement::RenewLease {
-            ask,
-            incarnation,
+        Some(Command {
             generation,
-            ttl,
-        };
-        self.ask_core(place, statement, within);
+            worker,
+            incarnation,
+            order,
+        })
     }
 
     fn resign(&mut self, place: usize, generation: Generation) {
@@ -571,3 +513,54 @@ pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// More wake-ups than this at one moment are a process that spins.
 const WAKES_AT_ONCE_MAX: u32 = 200;
+
+/// The statement that carries an effect out, and how long its answer is waited for.
+fn statement_of(effect: Effect, incarnation: Incarnation) -> Option<(Statement, Duration)> {
+    Some(match effect {
+        Effect::TakeLease {
+            ask,
+            above,
+            own,
+            force,
+            ttl,
+            within,
+        } => {
+            let take = TakeLease {
+                ask,
+                incarnation,
+                above,
+                own,
+                force,
+                ttl,
+            };
+            (Statement::TakeLease(take), within)
+        }
+        Effect::ReadLease { ask, within } => (Statement::ReadLease { ask }, within),
+        Effect::RenewLease {
+            ask,
+            generation,
+            ttl,
+            within,
+        } => {
+            let renew = Statement::RenewLease {
+                ask,
+                incarnation,
+                generation,
+                ttl,
+            };
+            (renew, within)
+        }
+        Effect::LoadSnapshot { generation, limit } => {
+            let load = Statement::Snapshot { generation, limit };
+            (load, STATEMENT_TIMEOUT)
+        }
+        Effect::Persist(batch) => (Statement::Persist(batch), STATEMENT_TIMEOUT),
+        Effect::ReadFence { generation, .. } => {
+            (Statement::ReadFence { generation }, STATEMENT_TIMEOUT)
+        }
+        Effect::Load {
+            load, what, limit, ..
+        } => (Statement::Load { load, what, limit }, STATEMENT_TIMEOUT),
+        _ => return None,
+    })
+}

@@ -1,4 +1,8 @@
 //! The way of a statement: sent, executed, answered — or not, or not in that order.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "events without the database's clock, statements that are not worth a strike"
+)]
 
 use super::{Inbound, Occurrence, World, node::Asker};
 use crate::{
@@ -11,14 +15,15 @@ use crate::{
 };
 use niyanta_core::{
     Content, Event, PersistOutcome, WorkerMessage,
-    ids::RequestId,
+    ids::{AskId, RequestId},
+    snapshot::LeaseRow,
     time::{Duration, WallTime},
 };
 use std::sync::Arc;
 
 /// Names a statement that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StatementId(pub u64);
+pub(super) struct StatementId(pub(super) u64);
 
 /// A statement that was sent and not answered.
 #[derive(Debug, Clone)]
@@ -480,38 +485,20 @@ fn answered(answer: Answer, statement: &Statement) -> Option<Event> {
             generation,
             database_time: time,
         },
-        Answer::LeaseRow { ask, row, time } => {
-            let database_time = time;
-            if matches!(statement, Statement::TakeLease(_)) {
-                Event::LeaseRefused {
-                    ask,
-                    row,
-                    database_time,
-                }
-            } else {
-                Event::LeaseRead {
-                    ask,
-                    row,
-                    database_time,
-                }
-            }
-        }
+        Answer::LeaseRow { ask, row, time } => lease_row(ask, row, time, statement),
         Answer::Renewed {
             ask,
             generation,
-            matched,
+            matched: true,
             time,
-        } => {
-            if matched {
-                Event::LeaseRenewed {
-                    ask,
-                    generation,
-                    database_time: time,
-                }
-            } else {
-                Event::LeaseLost { ask, generation }
-            }
-        }
+        } => Event::LeaseRenewed {
+            ask,
+            generation,
+            database_time: time,
+        },
+        Answer::Renewed {
+            ask, generation, ..
+        } => Event::LeaseLost { ask, generation },
         Answer::Resigned { generation } => Event::LeaseResigned { generation },
         Answer::Snapshot {
             generation,
@@ -548,6 +535,28 @@ fn answered(answer: Answer, statement: &Statement) -> Option<Event> {
         | Answer::WorkerWished(_)
         | Answer::Got(_) => return None,
     })
+}
+
+/// The lease row: refused when it was asked for, read when it was only looked at.
+const fn lease_row(
+    ask: AskId,
+    row: LeaseRow,
+    database_time: WallTime,
+    statement: &Statement,
+) -> Event {
+    if matches!(statement, Statement::TakeLease(_)) {
+        Event::LeaseRefused {
+            ask,
+            row,
+            database_time,
+        }
+    } else {
+        Event::LeaseRead {
+            ask,
+            row,
+            database_time,
+        }
+    }
 }
 
 /// What core hears when no answer comes.

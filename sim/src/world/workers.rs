@@ -12,7 +12,7 @@ use niyanta_core::{ids::Incarnation, time::Duration};
 use std::collections::VecDeque;
 
 /// A machine with room for one worker process.
-pub struct Host {
+pub(super) struct Host {
     /// How it is deployed.
     pub plan: WorkerPlan,
     /// Counts the processes that ran here.
@@ -30,7 +30,7 @@ pub struct Host {
 impl Host {
     /// All machines of a plan, with nothing running.
     #[must_use]
-    pub fn all(plan: &Plan) -> Vec<Self> {
+    pub(super) fn all(plan: &Plan) -> Vec<Self> {
         plan.workers
             .iter()
             .map(|plan| Self {
@@ -47,7 +47,7 @@ impl Host {
 
     /// Its clock.
     #[must_use]
-    pub const fn clock(&self) -> Clock {
+    pub(super) const fn clock(&self) -> Clock {
         self.plan.clock
     }
 }
