@@ -262,10 +262,10 @@ impl World {
                 .filter(|agent| !agent.is_silent)
                 .map(|agent| agent.next_heartbeat)
                 .min();
-            let next = deadline.into_iter().chain(heartbeat).min().unwrap_or(end);
-            if next > end {
+            let next = deadline.into_iter().chain(heartbeat).min();
+            let Some(next) = next.filter(|next| *next <= end) else {
                 break;
-            }
+            };
             // A driver that is late by a little sees several deadlines at once.
             self.now = self.now.max(next);
             self.beat();
