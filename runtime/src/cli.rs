@@ -40,7 +40,6 @@ use failure::{Failure, Outcome};
 #[command(
     name = "niyanta",
     version,
-    propagate_version = true,
     max_term_width = 100
 )]
 #[command(after_help = "\
@@ -48,7 +47,8 @@ Try it:
   niyanta dev                                        start everything on this machine
   niyanta submit sleep --params '{\"seconds\": 5}' --wait
   niyanta list
-  niyanta --help COMMAND is `niyanta COMMAND --help`: each command shows examples
+
+niyanta COMMAND --help shows the options of a command, with examples.
 
 Clients take the server and key from --server and --api-key, else NIYANTA_SERVER and
 NIYANTA_API_KEY, else from a `niyanta dev` of this user.

@@ -347,7 +347,7 @@ fn first_line(failure: &Failure) -> String {
             let text = problem.to_string();
             text.lines().next().unwrap_or_default().to_owned()
         }
-        Failure::OutputClosed => String::new(),
+        Failure::Configuration(_) | Failure::OutputClosed => String::new(),
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
 use crate::config::default_data_dir;
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+const SERVER_HELP: &str = "The coordinator [env: NIYANTA_SERVER] [default: http://127.0.0.1:8080]";
 
 /// Before the command's name, and from the environment.
 #[derive(Debug, Args)]
@@ -35,8 +36,7 @@ pub(super) struct RootConnectionArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct ConnectionArgs {
-    /// The coordinator [env: NIYANTA_SERVER] [default: <http://127.0.0.1:8080>]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help = SERVER_HELP)]
     server: Option<String>,
     /// The key [env: NIYANTA_API_KEY]
     #[arg(long, value_name = "KEY")]

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::{output, problem::Problem};
+use crate::config::ConfigErrors;
 
 /// Exit status of a wrong usage, the same that clap uses.
 pub(super) const USAGE: u8 = 2;
@@ -15,6 +16,8 @@ pub(super) type Outcome<T = ExitCode> = Result<T, Failure>;
 pub(super) enum Failure {
     /// The command line is wrong; nothing was tried.
     Usage(String),
+    /// The configuration is wrong; each line of it says what and where.
+    Configuration(ConfigErrors),
     /// It was tried and failed. The hint says what to do, where that is known.
     Failed {
         /// What failed.
@@ -54,6 +57,10 @@ impl Failure {
                 output::say(&format!("error: {what}"));
                 ExitCode::from(USAGE)
             }
+            Self::Configuration(errors) => {
+                output::say(&errors.to_string());
+                ExitCode::from(USAGE)
+            }
             Self::Failed { what, hint } => {
                 output::say(&format!("error: {what}"));
                 if let Some(hint) = hint {
@@ -77,8 +84,8 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-impl From<crate::config::ConfigErrors> for Failure {
-    fn from(errors: crate::config::ConfigErrors) -> Self {
-        Self::Usage(errors.to_string())
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Configuration(errors)
     }
 }
