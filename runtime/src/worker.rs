@@ -124,9 +124,6 @@ pub enum WorkerError {
         #[source]
         source: io::Error,
     },
-    /// Another worker process uses the state folder.
-    #[error("the state folder {} is in use by another worker", .0.display())]
-    StateDirInUse(PathBuf),
 }
 
 /// Runs a worker. Returns once it was asked to stop and has stopped (`Ok`), or when it must not go
@@ -146,14 +143,17 @@ async fn start(
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
     let incarnation = new_incarnation();
-    let (state, replaces) = match config.state_dir.clone() {
+    let opened = match config.state_dir.clone() {
         Some(path) => {
-            let (state, before) =
-                state_dir::StateDir::open(path, &config.worker, &incarnation).await?;
-            (Some(state), before)
+            let opened = state_dir::StateDir::open(path, &config.worker, &incarnation).await?;
+            if opened.is_none() {
+                tracing::warn!("another process uses the state folder: going on without it");
+            }
+            opened
         }
-        None => (None, None),
+        None => None,
     };
+    let (state, replaces) = opened.map_or((None, None), |(state, before)| (Some(state), before));
     if let Some(command) = config.exec_guard.clone() {
         let lock = state.as_ref().map(state_dir::StateDir::children_lock);
         config.handlers.push(Arc::new(Exec::new(command, lock)));

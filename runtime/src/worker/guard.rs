@@ -97,10 +97,8 @@ fn become_leaf(args: &mut dyn Iterator<Item = OsString>) -> io::Result<u8> {
     }
     let error = Command::new(&program).args(args).exec();
     complain(&format!("{}: {error}", program.display()));
-    match error.kind() {
-        io::ErrorKind::NotFound => Ok(127),
-        _ => Ok(126),
-    }
+    let is_absent = error.kind() == io::ErrorKind::NotFound;
+    Ok(if is_absent { 127 } else { 126 })
 }
 
 fn guard(lock: Option<&Path>) -> io::Result<u8> {

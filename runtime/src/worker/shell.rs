@@ -4,7 +4,7 @@
 //! stalls cannot hold up the lease.
 
 use super::{
-    Clock, WorkerConfig, WorkerError, WorkloadHandler,
+    WorkerConfig, WorkerError, WorkloadHandler,
     handler::{Context, Control},
     machine::{Action, Event, Machine, Outcome, Settings},
 };
@@ -321,12 +321,6 @@ impl Outcome {
 
 fn wall_clock() -> WallTime {
     WallTime(chrono::Utc::now().timestamp_micros())
-}
-
-impl Default for Clock {
-    fn default() -> Self {
-        Self::BootTime
-    }
 }
 
 const EVENTS: usize = 1_024;

@@ -32,12 +32,13 @@ pub(super) struct StateDir {
 
 impl StateDir {
     /// Locks the folder for this incarnation. Also gives the incarnation before it, if it is certain
-    /// to have ended with all its children.
+    /// to have ended with all its children. Nothing while another process holds the folder: whoever
+    /// starts a second worker there does without, and the leader refuses the id while the first lives.
     pub(super) async fn open(
         path: PathBuf,
         worker: &WorkerId,
         incarnation: &Incarnation,
-    ) -> Result<(Self, Option<Incarnation>), WorkerError> {
+    ) -> Result<Option<(Self, Option<Incarnation>)>, WorkerError> {
         let unusable = |source| WorkerError::StateDir {
             path: path.clone(),
             source,
@@ -45,7 +46,7 @@ impl StateDir {
         fs::create_dir_all(&path).map_err(unusable)?;
         let lock = lock_file(&path.join("lock")).map_err(unusable)?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(WorkerError::StateDirInUse(path));
+            return Ok(None);
         }
         let children = path.join("children");
         let are_gone = children_are_gone(&children).await.map_err(unusable)?;
@@ -61,7 +62,7 @@ impl StateDir {
             write_whole(&record, "").map_err(unusable)?;
         }
         let state = Self { path, _lock: lock };
-        Ok((state, before))
+        Ok(Some((state, before)))
     }
 
     /// What guards hold while their children live.
@@ -115,9 +116,12 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    async fn open(path: &Path, name: &str) -> Result<(StateDir, Option<Incarnation>), WorkerError> {
+    async fn open(path: &Path, name: &str) -> Option<(StateDir, Option<Incarnation>)> {
         let worker = "w1".parse().unwrap();
-        StateDir::open(path.to_owned(), &worker, &name.parse().unwrap()).await
+        let incarnation = name.parse().unwrap();
+        StateDir::open(path.to_owned(), &worker, &incarnation)
+            .await
+            .unwrap()
     }
 
     #[tokio::test]
@@ -125,8 +129,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (first, before) = open(folder.path(), "one").await.unwrap();
         assert_eq!(before, None);
-        let refusal = open(folder.path(), "two").await;
-        assert!(matches!(refusal, Err(WorkerError::StateDirInUse(_))));
+        assert!(open(folder.path(), "two").await.is_none());
         drop(first);
         let (_, before) = open(folder.path(), "three").await.unwrap();
         assert_eq!(before, Some("one".parse().unwrap()));

@@ -124,30 +124,38 @@ impl Rig {
     }
 
     pub(super) fn started(&mut self) -> Vec<u32> {
-        self.take(|action| match action {
-            Action::Start(assignment) => Some(assignment.attempt.0),
-            _ => None,
+        self.take(|action| {
+            let Action::Start(assignment) = action else {
+                return None;
+            };
+            Some(assignment.attempt.0)
         })
     }
 
     pub(super) fn kills(&mut self) -> Vec<u32> {
-        self.take(|action| match action {
-            Action::Kill { attempt, .. } => Some(attempt.0),
-            _ => None,
+        self.take(|action| {
+            let Action::Kill { attempt, .. } = action else {
+                return None;
+            };
+            Some(attempt.0)
         })
     }
 
     pub(super) fn stops(&mut self) -> Vec<(u32, Cause)> {
-        self.take(|action| match action {
-            Action::Stop { attempt, cause, .. } => Some((attempt.0, *cause)),
-            _ => None,
+        self.take(|action| {
+            let Action::Stop { attempt, cause, .. } = action else {
+                return None;
+            };
+            Some((attempt.0, *cause))
         })
     }
 
     pub(super) fn leases(&mut self) -> Vec<Timestamp> {
-        self.take(|action| match action {
-            Action::LeaseExtended(until) => Some(*until),
-            _ => None,
+        self.take(|action| {
+            let Action::LeaseExtended(until) = action else {
+                return None;
+            };
+            Some(*until)
         })
     }
 
