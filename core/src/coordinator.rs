@@ -3,11 +3,11 @@
 //!
 //! Owns the order of things: the own lease is judged first, and a term that is over is dropped whole
 //! before anything else; then the event; then what follows from it. Does not own any decision of a
-//! term ([`term`]) or about the lease ([`election`]).
+//! term ([`term`]) or about the lease ([`crate::leadership`]).
 
 mod assignments;
 mod commits;
-pub(crate) mod election;
+mod leading;
 mod loads;
 mod outcomes;
 mod quarantine;
@@ -20,15 +20,15 @@ mod wishes;
 mod workers;
 
 use crate::{
-    Config, Effect, Event, ExitReason,
+    Config, Effect, Event,
     ids::{Generation, LoadId},
-    snapshot::{Snapshot, SnapshotError},
+    leadership::Leadership,
+    snapshot::{LeaseRow, Snapshot, SnapshotError},
     status::Status,
-    time::{Duration, Timestamp, WallTime},
+    time::{Timestamp, WallTime},
     timer::{Deadline, Timer},
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use election::{Leadership, Step};
 use quarantine::Quarantine;
 use rebuild::{Outset, Rebuild};
 use term::{End, Term};
@@ -45,6 +45,8 @@ pub struct Coordinator {
     config: Arc<Config>,
     now: Timestamp,
     leadership: Leadership,
+    /// What the lease row said when it was last seen in other hands.
+    lease_row: Option<LeaseRow>,
     role: Role,
     next_load: LoadId,
     quarantine: Quarantine,
@@ -67,7 +69,8 @@ impl Coordinator {
     #[must_use]
     pub fn new(config: Config, now: Timestamp) -> Self {
         Self {
-            leadership: Leadership::new(now),
+            leadership: Leadership::new(&config),
+            lease_row: None,
             config: Arc::new(config),
             now,
             role: Role::Following,
@@ -81,8 +84,7 @@ impl Coordinator {
     pub fn handle(&mut self, now: Timestamp, event: Event, effects: &mut Vec<Effect>) {
         let lag = now.since(self.now);
         self.now = self.now.max(now);
-        let step = self.leadership.on_time(&self.config, self.now, effects);
-        self.follow(step, effects);
+        self.lead(effects, Leadership::on_tick);
         if let Role::Leading(term) = &mut self.role {
             term.now = self.now;
             if lag > Config::LISTENING_LAG_MAX {
@@ -96,18 +98,22 @@ impl Coordinator {
     fn dispatch(&mut self, event: Event, effects: &mut Vec<Effect>) {
         match event {
             Event::Tick { heard_until } => self.on_tick(heard_until, effects),
+            Event::LeaseRefused { ask, row, .. } => self.on_lease_refused(ask, row, effects),
+            Event::LeaseRead { ask, row, .. } => self.on_lease_read(ask, row, effects),
+            Event::LeaseRenewed {
+                ask,
+                generation,
+                database_time,
+            } => self.on_lease_renewed(ask, generation, database_time, effects),
             Event::LeaseTaken { .. }
-            | Event::LeaseRefused { .. }
             | Event::LeaseUnknown { .. }
-            | Event::LeaseRead { .. }
-            | Event::LeaseRenewed { .. }
             | Event::LeaseLost { .. }
             | Event::LeaseUnanswered { .. }
             | Event::LeaseResigned { .. }
             | Event::LeaderResigned(_)
+            | Event::GenerationSeen(_)
             | Event::ProbeHeard { .. }
             | Event::ShutdownRequested => self.on_lease_event(&event, effects),
-            Event::GenerationSeen(generation) => self.on_generation_seen(generation, effects),
             Event::SnapshotLoaded {
                 generation,
                 snapshot,
@@ -164,7 +170,7 @@ impl Coordinator {
     /// Whether this node may act as leader at `now`: its lease lasts. (It may still be rebuilding.)
     #[must_use]
     pub fn is_leader(&self, now: Timestamp) -> bool {
-        self.leadership.leads(now).is_some()
+        self.leads(now).is_some()
     }
 
     /// What an operator may see of the decisions.
@@ -189,8 +195,17 @@ impl Coordinator {
         matches!(self.role, Role::Rebuilding(_))
     }
 
-    pub(crate) const fn leadership(&self) -> &Leadership {
-        &self.leadership
+    /// The term that this node may act in at `now`.
+    pub(crate) fn leads(&self, now: Timestamp) -> Option<Generation> {
+        let trusted = self
+            .leadership
+            .trusted_until()
+            .is_some_and(|until| now < until);
+        self.leadership.term().filter(|_| trusted)
+    }
+
+    pub(crate) const fn lease_row(&self) -> Option<&LeaseRow> {
+        self.lease_row.as_ref()
     }
 
     pub(crate) const fn now(&self) -> Timestamp {
@@ -199,50 +214,6 @@ impl Coordinator {
 
     pub(crate) const fn snapshot_error(&self) -> Option<&SnapshotError> {
         self.snapshot_error.as_ref()
-    }
-
-    /// Follows a change of leadership: drops the term, or begins one.
-    fn follow(&mut self, step: Step, effects: &mut Vec<Effect>) {
-        match step {
-            Step::Same => {}
-            Step::Began(generation) => {
-                self.drop_term(effects);
-                self.role = Role::Rebuilding(Rebuild::new(generation));
-                self.load_snapshot(effects);
-            }
-            Step::Ended => self.drop_term(effects),
-        }
-    }
-
-    /// The term is over: nothing of it is ever told. Its unanswered requests are let go of.
-    fn drop_term(&mut self, effects: &mut Vec<Effect>) {
-        if let Role::Leading(term) = core::mem::replace(&mut self.role, Role::Following) {
-            self.next_load = term.loads.next_id();
-            self.quarantine = term.quarantine.clone();
-            let unanswered = term.into_unanswered().into_iter();
-            effects.extend(unanswered.map(|to| Effect::Forget { to }));
-        }
-    }
-
-    fn on_lease_event(&mut self, event: &Event, effects: &mut Vec<Effect>) {
-        let step = if matches!(event, Event::ShutdownRequested) {
-            self.leadership.on_shutdown(effects)
-        } else {
-            self.leadership
-                .on_event(&self.config, self.now, event, effects)
-        };
-        self.follow(step, effects);
-        if let Event::LeaseRenewed { database_time, .. } = event {
-            let reading = *database_time;
-            self.while_leading(|term| term.note_clock(reading));
-        }
-    }
-
-    fn on_generation_seen(&mut self, seen: Generation, effects: &mut Vec<Effect>) {
-        let step = self
-            .leadership
-            .on_generation_seen(&self.config, self.now, seen, effects);
-        self.follow(step, effects);
     }
 
     fn on_tick(&mut self, heard_until: Timestamp, effects: &mut Vec<Effect>) {
@@ -261,7 +232,10 @@ impl Coordinator {
     }
 
     fn on_request(&mut self, request: crate::Request, effects: &mut Vec<Effect>) {
-        self.on_generation_seen(request.generation_seen, effects);
+        let seen = request.generation_seen;
+        self.lead(effects, |l, now, steps| {
+            l.on_peer_generation(seen, now, steps)
+        });
         match &mut self.role {
             Role::Leading(term) => term.on_request(request, effects),
             Role::Following | Role::Rebuilding(_) => effects.push(Effect::Forget {
@@ -314,7 +288,15 @@ impl Coordinator {
                 self.role = Role::Leading(Box::new(term));
                 effects.push(Effect::AnnounceLeader { generation });
             }
-            Err(error) => self.end_term(End::Corrupt(error), effects),
+            Err(SnapshotError::NotOurs(_)) => self.end_term(End::Fenced(generation), effects),
+            Err(error) => {
+                // Nothing was decided under this generation: it may look again later.
+                self.snapshot_error = Some(error);
+                let again = self.now.plus(self.config.leader_lease_ttl);
+                if let Role::Rebuilding(rebuild) = &mut self.role {
+                    rebuild.retry_at = Some(again);
+                }
+            }
         }
     }
 
@@ -326,33 +308,6 @@ impl Coordinator {
         term.conclude(effects);
         if let Some(end) = term.end.take() {
             self.end_term(end, effects);
-        }
-    }
-
-    fn end_term(&mut self, end: End, effects: &mut Vec<Effect>) {
-        self.drop_term(effects);
-        let (now, config) = (self.now, Arc::clone(&self.config));
-        match end {
-            End::Doubt => self
-                .leadership
-                .rebuild(&config, now, Duration::ZERO, effects),
-            End::Refused(batch, sources) => {
-                self.quarantine.note_refused(&batch, &sources);
-                self.leadership
-                    .rebuild(&config, now, Duration::ZERO, effects);
-            }
-            End::Fenced if !config.enable_ha => effects.push(Effect::Exit {
-                reason: ExitReason::FencedWithoutHa,
-            }),
-            End::Fenced => {
-                let wait = config.renewal_interval();
-                self.leadership.rebuild(&config, now, wait, effects);
-            }
-            End::Corrupt(error) => {
-                self.snapshot_error = Some(error);
-                let wait = config.leader_lease_ttl;
-                self.leadership.rebuild(&config, now, wait, effects);
-            }
         }
     }
 

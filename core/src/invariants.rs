@@ -38,7 +38,7 @@ fn report(violations: &mut Vec<Violation>, property: &'static str, detail: Strin
 }
 
 fn a_term_acts_only_under_its_lease(coordinator: &Coordinator, violations: &mut Vec<Violation>) {
-    if coordinator.leadership().leads(coordinator.now()).is_none() {
+    if coordinator.leads(coordinator.now()).is_none() {
         let detail = String::from("a term without a lease");
         report(violations, "P3", detail);
     }

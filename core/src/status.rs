@@ -71,16 +71,15 @@ pub struct TermStatus {
 impl Status {
     pub(crate) fn of(coordinator: &Coordinator) -> Self {
         let now = coordinator.now();
-        let leadership = coordinator.leadership();
         let term = coordinator.term();
         let role = match term {
             Some(_) => Role::Leading,
             None if coordinator.is_rebuilding() => Role::Rebuilding,
             None => Role::Following,
         };
-        let generation = leadership.leads(now);
+        let generation = coordinator.leads(now);
         let own = generation.map(|generation| (coordinator.incarnation().clone(), generation));
-        let heard = leadership.known();
+        let heard = coordinator.lease_row();
         Self {
             role,
             generation,

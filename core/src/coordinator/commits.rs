@@ -46,7 +46,7 @@ impl Term {
                 number,
             }),
             Verdict::Doubt => self.end = Some(End::Doubt),
-            Verdict::Fenced => self.end = Some(End::Fenced),
+            Verdict::Fenced => self.end = Some(End::Fenced(self.generation)),
             Verdict::Refused(batch, sources) => self.end = Some(End::Refused(batch, sources)),
         }
     }

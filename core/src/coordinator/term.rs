@@ -14,7 +14,7 @@ use crate::{
     ids::{Attempt, BatchNumber, Generation, RequestId, WorkerId, WorkloadId},
     persist::{Change, Commits, PendingReply, Source, Stamp},
     scheduling::{Occupant, Scheduler, SortKey, Waiting, WaitsFor},
-    snapshot::{CustomerRow, SnapshotError},
+    snapshot::CustomerRow,
     status::TermStatus,
     time::{DatabaseClock, Duration, Timestamp, WallTime},
     timer::{Agenda, Deadline, Timer},
@@ -68,11 +68,9 @@ pub(crate) enum End {
     /// It cannot be known what is in the database: build anew under a higher generation.
     Doubt,
     /// Another term commits.
-    Fenced,
+    Fenced(Generation),
     /// The database refuses something of this batch.
     Refused(Arc<Batch>, BTreeSet<Source>),
-    /// What is durable cannot be true.
-    Corrupt(SnapshotError),
 }
 
 /// One step of a workload's status.
