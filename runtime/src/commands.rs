@@ -1,43 +1,53 @@
 //! What the server-side commands of the `niyanta` binary call.
 //!
-//! Owns nothing but the way from the parsed command line to the parts that do the work. Each
-//! function blocks until its command is over, builds the runtime it needs, and returns the exit
-//! status; an error is printed by the command line as one line.
+//! Owns the way from a checked configuration to the parts that do the work. Each function blocks
+//! until its command is over, builds the runtime it needs, and returns the exit status; an error is
+//! printed by the command line as one line.
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+mod database;
+mod dev;
+mod serve;
+mod worker;
 
-use crate::{cli::WorkerArgs, config::Config};
+pub use database::{create_admin_key, migrate};
+pub use dev::dev;
+pub use serve::serve;
+pub use worker::{guard, worker};
 
-/// Everything in one process. `data_dir` is the folder that keeps state and gets `dev.json`.
-pub fn dev(_config: Config, _data_dir: PathBuf) -> anyhow::Result<ExitCode> {
-    Err(not_built("dev"))
+use niyanta_core::ids::Incarnation;
+use std::{io, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
+use uuid::Uuid;
+
+/// Past `shutdown_timeout`, as the contract has it.
+const FORCED: u8 = 1;
+
+/// A new identity for this start of this process: random, never a host name.
+fn new_incarnation() -> anyhow::Result<Incarnation> {
+    Ok(Uuid::new_v4().simple().to_string().parse()?)
 }
 
-/// One coordinator.
-pub fn serve(_config: Config) -> anyhow::Result<ExitCode> {
-    Err(not_built("serve"))
+fn async_runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
 }
 
-/// The reference worker.
-pub fn worker(_args: WorkerArgs) -> anyhow::Result<ExitCode> {
-    Err(not_built("worker"))
+/// Resolves at the first SIGINT or SIGTERM.
+async fn asked_to_stop() -> io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
 }
 
-/// Brings the database to this version.
-pub fn migrate(_config: Config) -> anyhow::Result<ExitCode> {
-    Err(not_built("migrate"))
-}
-
-/// The small process that stands between the worker and a process it runs.
-pub fn guard(_args: Vec<OsString>) -> anyhow::Result<ExitCode> {
-    Err(not_built("guard"))
-}
-
-/// Makes an admin key directly in the database and returns its secret.
-pub fn create_admin_key(_database_url: &str, _name: &str) -> anyhow::Result<String> {
-    Err(not_built("keys create --admin"))
-}
-
-fn not_built(command: &str) -> anyhow::Error {
-    anyhow::anyhow!("{command} is not built into this binary")
+fn exit_code(shutdown: crate::node::Shutdown) -> ExitCode {
+    match shutdown {
+        crate::node::Shutdown::Graceful => ExitCode::SUCCESS,
+        crate::node::Shutdown::Forced => ExitCode::from(FORCED),
+    }
 }

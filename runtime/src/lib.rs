@@ -6,11 +6,16 @@ pub mod broker;
 pub mod cli;
 #[cfg(feature = "real")]
 pub mod commands;
+pub mod clock;
 pub mod config;
+pub mod driver;
 pub mod hints;
 pub mod http;
 pub mod metrics;
+pub mod node;
 pub mod protocol;
 pub mod status;
 pub mod store;
+#[cfg(feature = "real")]
+pub mod telemetry;
 pub mod worker;

@@ -87,6 +87,16 @@ catalogue! {
         "Moments at which words of the broker may have been missed.";
     LOOP_LAG_SECONDS = "niyanta_loop_lag_seconds", Histogram, [],
         "How late the driver woke for its own timer.";
+    OUTBOX_DROPPED = "niyanta_outbox_dropped_total", Counter, [],
+        "Messages dropped because the broker did not take them; what matters is sent again.";
+    REPORTS_DROPPED = "niyanta_reports_dropped_total", Counter, [],
+        "Reports dropped because many were being written; their workers repeat them.";
+    MESSAGES_MALFORMED = "niyanta_messages_malformed_total", Counter, [],
+        "Messages that are not of the worker protocol.";
+    DATABASE_UP = "niyanta_database_up", Gauge, [],
+        "1 while the database answers, else 0.";
+    BROKER_UP = "niyanta_broker_up", Gauge, [],
+        "1 while the broker is connected, else 0.";
 }
 
 /// Installs the recorder of this process, once, and gives the handle that renders it. Later calls

@@ -29,6 +29,9 @@ pub(super) struct DevArgs {
     /// Keeps state here [default: the user's data folder]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Once ready, hashes all files below this folder before your eyes
+    #[arg(long, value_name = "FOLDER")]
+    demo: Option<PathBuf>,
     #[command(flatten)]
     config: ConfigFlags,
 }
@@ -57,6 +60,9 @@ Examples:
 Safe to run twice and from two places. Only database_url is needed; it takes the same
 configuration as serve.")]
 pub(super) struct MigrateArgs {
+    /// Also make lease and fence rows again that somebody deleted
+    #[arg(long)]
+    repair: bool,
     #[command(flatten)]
     config: ConfigFlags,
 }
@@ -145,7 +151,7 @@ pub(super) fn dev(args: DevArgs) -> Outcome {
     let config = args.config.load(Profile::Dev {
         data_dir: &data_dir,
     })?;
-    finish(commands::dev(config, data_dir))
+    finish(commands::dev(config, data_dir, args.demo))
 }
 
 pub(super) fn serve(args: &ServeArgs) -> Outcome {
@@ -153,7 +159,7 @@ pub(super) fn serve(args: &ServeArgs) -> Outcome {
 }
 
 pub(super) fn migrate(args: &MigrateArgs) -> Outcome {
-    finish(commands::migrate(args.config.load(Profile::Migrate)?))
+    finish(commands::migrate(args.config.load(Profile::Migrate)?, args.repair))
 }
 
 fn finish(result: anyhow::Result<ExitCode>) -> Outcome {

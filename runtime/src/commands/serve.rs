@@ -1,0 +1,67 @@
+//! `niyanta serve`: one coordinator, until it is asked to stop.
+
+use super::{asked_to_stop, async_runtime, exit_code, new_incarnation};
+use crate::{
+    broker::{Broker, embedded::EmbeddedBroker, nats::{NatsBroker, NatsConfig}},
+    clock::SystemClock,
+    config::Config,
+    metrics,
+    node::{Node, Ports},
+    store, telemetry,
+};
+use niyanta_core::ids::Incarnation;
+use std::{process::ExitCode, sync::Arc};
+use tracing::info;
+
+/// One coordinator.
+pub fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    telemetry::start(config.log_level, config.log_format);
+    async_runtime()?.block_on(run(config))
+}
+
+async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let incarnation = new_incarnation()?;
+    let ports = Ports {
+        store: open_store(&config, &incarnation).await?,
+        broker: open_broker(&config).await?,
+        clock: Arc::new(SystemClock),
+        metrics: metrics::install()?,
+    };
+    let mut node = Node::start(&config, incarnation, rand::random(), ports).await?;
+    tokio::select! {
+        biased;
+        asked = asked_to_stop() => asked?,
+        ended = node.ended() => {
+            ended?;
+            anyhow::bail!("the coordinator ended by itself");
+        }
+    }
+    info!("stopping");
+    Ok(exit_code(node.shutdown(config.shutdown_timeout).await))
+}
+
+/// The store that the configuration names. It need not answer yet.
+pub(super) async fn open_store(
+    config: &Config,
+    incarnation: &Incarnation,
+) -> anyhow::Result<Arc<dyn store::Store>> {
+    let options = store::Options {
+        pool_size: config.database_pool_size,
+        ..store::Options::new(incarnation.clone())
+    };
+    Ok(store::open(config.database_url.expose(), &options).await?)
+}
+
+/// The broker that the configuration names. It need not answer yet.
+pub(super) async fn open_broker(config: &Config) -> anyhow::Result<Arc<dyn Broker>> {
+    if config.uses_embedded_broker() {
+        return Ok(Arc::new(EmbeddedBroker::default()));
+    }
+    let nats = NatsConfig {
+        url: config.nats_url.expose().to_owned(),
+        credentials: config.nats_credentials.clone(),
+        name: config.coordinator_id.clone(),
+    };
+    let broker = NatsBroker::connect(&nats).await?;
+    Ok(Arc::new(broker))
+}

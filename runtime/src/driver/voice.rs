@@ -1,0 +1,28 @@
+//! Who speaks: the label, the clock and a new message id for everything this coordinator sends.
+
+use crate::{clock::Clock, protocol::CoordinatorOrigin};
+use bytes::Bytes;
+use std::sync::Arc;
+use uuid::Uuid;
+
+#[derive(Clone)]
+pub(super) struct Voice {
+    coordinator_id: Arc<str>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Voice {
+    pub(super) fn new(coordinator_id: &str, clock: Arc<dyn Clock>) -> Self {
+        Self { coordinator_id: Arc::from(coordinator_id), clock }
+    }
+
+    /// Encodes one message as this coordinator's.
+    pub(super) fn say(&self, encode: impl FnOnce(&CoordinatorOrigin<'_>) -> Bytes) -> Bytes {
+        let id = Uuid::now_v7().simple().to_string();
+        encode(&CoordinatorOrigin {
+            coordinator_id: &self.coordinator_id,
+            message_id: &id,
+            now: self.clock.wall(),
+        })
+    }
+}
