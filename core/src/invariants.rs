@@ -101,6 +101,6 @@ impl Term {
     }
 
     fn lists(&self, worker: &WorkerId, id: WorkloadId) -> bool {
-        self.open_on(worker).contains(&id)
+        self.has_open(worker, id)
     }
 }

@@ -550,10 +550,15 @@ impl Term {
     }
 
     /// The workloads whose open attempt is on this worker id.
-    pub(crate) fn open_on(&self, id: &WorkerId) -> Vec<WorkloadId> {
+    pub(super) fn open_on(&self, id: &WorkerId) -> Vec<WorkloadId> {
         let held = self.by_worker.get(id);
         held.map(|held| held.iter().copied().collect())
             .unwrap_or_default()
+    }
+
+    pub(crate) fn has_open(&self, worker: &WorkerId, id: WorkloadId) -> bool {
+        let held = self.by_worker.get(worker);
+        held.is_some_and(|held| held.contains(&id))
     }
 
     pub(super) fn attempts_open(&self) -> usize {

@@ -104,7 +104,7 @@ impl Node {
             | Step::TermEnded { .. }
             | Step::Exit { .. } => None,
         });
-        asks.last().unwrap()
+        asks.next_back().unwrap()
     }
 
     fn takes(&self) -> Option<(Generation, Option<Generation>)> {

@@ -2,6 +2,8 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    clippy::wildcard_enum_match_arm,
+    clippy::manual_let_else,
     clippy::unwrap_used,
     reason = "shared by several test binaries, and a test may panic"
 )]
