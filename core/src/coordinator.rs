@@ -173,6 +173,28 @@ impl Coordinator {
         self.leads(now).is_some()
     }
 
+    /// The term that this node leads and until when, if nothing renews its lease. It may lie in the
+    /// past: [`Self::is_leader`] says whether it still counts.
+    #[must_use]
+    pub fn lease(&self) -> Option<(Generation, Timestamp)> {
+        self.leadership.term().zip(self.leadership.trusted_until())
+    }
+
+    /// The greatest generation that this node has heard of.
+    #[must_use]
+    pub const fn generation_heard(&self) -> Generation {
+        self.leadership.heard()
+    }
+
+    /// Who leads, as far as is known: this node, or whom the lease row named when it was last read.
+    #[must_use]
+    pub fn leader(&self) -> Option<&crate::ids::Incarnation> {
+        if self.leads(self.now).is_some() {
+            return Some(&self.config.incarnation);
+        }
+        self.lease_row.as_ref().map(|row| &row.incarnation)
+    }
+
     /// What an operator may see of the decisions.
     #[must_use]
     pub fn status(&self) -> Status {

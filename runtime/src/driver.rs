@@ -30,28 +30,29 @@ pub use hints::DriverHints;
 use crate::{
     broker::{Broker, BrokerError, Link, Subscription},
     clock::Clock,
-    metrics as names,
     hints::Changes,
+    metrics as names,
     protocol::{PeerWord, Subjects},
     store::{KeyId, Store},
 };
+use hints::LocalHint;
+use logs::LogKeeper;
 use niyanta_core::{
     Config as CoreConfig, Coordinator, Effect, Event, ExitReason,
     ids::{Generation, Incarnation},
     time::{Timestamp, WallTime},
 };
-use hints::LocalHint;
-use logs::LogKeeper;
 use outbox::{Outbox, Outgoing};
 use pending::Pending;
 use std::{sync::Arc, time::Duration};
 use term::Term;
-use voice::Voice;
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinHandle, JoinSet},
+    time::Instant,
 };
 use tracing::{debug, info, trace};
+use voice::Voice;
 
 /// Events of one input that are handled in one turn, before the others get theirs.
 const BUDGET: usize = 256;
@@ -164,6 +165,7 @@ pub(crate) struct Driver {
     tasks: JoinSet<()>,
     leadership: watch::Sender<Leadership>,
     counts: watch::Sender<niyanta_core::Status>,
+    counted: Instant,
     /// The last reading of the database's clock.
     database_time: WallTime,
     heard_until: Timestamp,
@@ -182,19 +184,32 @@ pub async fn start(
     identity: Identity,
     ports: DriverPorts,
 ) -> Result<DriverHandle, BrokerError> {
-    let DriverPorts { store, broker, clock, subjects, hints: api_hints, on_key_revoked } = ports;
+    let DriverPorts {
+        store,
+        broker,
+        clock,
+        subjects,
+        hints: api_hints,
+        on_key_revoked,
+    } = ports;
     let worker_words = broker.subscribe(&subjects.events()).await?;
     let peer_words = broker.subscribe(&subjects.peers()).await?;
     let broadcasts = broker.subscribe(&subjects.broadcast()).await?;
     let log_words = broker.subscribe(&subjects.logs()).await?;
     let term = Arc::new(Term::default());
-    let (outbox, _speaker) = Outbox::start(Arc::clone(&broker), Arc::clone(&term), Arc::clone(&clock));
+    let (outbox, _speaker) =
+        Outbox::start(Arc::clone(&broker), Arc::clone(&term), Arc::clone(&clock));
     let (answers_sender, answers) = mpsc::unbounded_channel();
     let (hints_sender, hints) = mpsc::channel(HINTS_MAX);
     let (stop_sender, stop) = watch::channel(false);
     let (leadership, leadership_seen) = watch::channel(Leadership::default());
     let voice = Voice::new(&identity.coordinator_id, Arc::clone(&clock));
-    api_hints.attach(hints_sender, outbox.clone(), subjects.clone(), leadership_seen.clone());
+    api_hints.attach(
+        hints_sender,
+        outbox.clone(),
+        subjects.clone(),
+        leadership_seen.clone(),
+    );
     let keeper = LogKeeper {
         words: log_words,
         store: Arc::clone(&store),
@@ -235,6 +250,7 @@ pub async fn start(
         tasks: JoinSet::new(),
         leadership,
         counts,
+        counted: Instant::now(),
         database_time: WallTime::default(),
         interruptions,
         stopping: false,
@@ -265,7 +281,6 @@ impl Driver {
             self.wait().await;
         }
         self.term.set(None);
-        self.publish_status();
         self.outbox.flush().await;
         self.exit
     }
@@ -273,7 +288,9 @@ impl Driver {
     /// Handles what is here, each input within its budget, then ticks.
     fn turn(&mut self) {
         for _ in 0..BUDGET {
-            let Ok(answer) = self.answers.try_recv() else { break };
+            let Ok(answer) = self.answers.try_recv() else {
+                break;
+            };
             self.handle(answer);
         }
         self.note_interruptions();
@@ -286,7 +303,9 @@ impl Driver {
         self.drain_worker_words();
         self.drain_peer_words();
         for _ in 0..BUDGET {
-            let Ok(hint) = self.hints.try_recv() else { break };
+            let Ok(hint) = self.hints.try_recv() else {
+                break;
+            };
             self.handle(hint.into());
         }
         let heard_until = self.heard_until;
@@ -300,7 +319,9 @@ impl Driver {
     async fn wait(&mut self) {
         let now = self.clock.now();
         let deadline = self.coordinator.next_deadline();
-        let until = deadline.map_or(WAKE_AT_LEAST, |deadline| deadline.at.since(now).min(WAKE_AT_LEAST));
+        let until = deadline.map_or(WAKE_AT_LEAST, |deadline| {
+            deadline.at.since(now).min(WAKE_AT_LEAST)
+        });
         // An input that ended (the broker was closed) must not spin; the deadline still comes.
         tokio::select! {
             biased;
@@ -328,11 +349,15 @@ impl Driver {
 
     fn drain_peer_words(&mut self) {
         for _ in 0..BUDGET {
-            let Some(message) = self.peer_words.try_next() else { break };
+            let Some(message) = self.peer_words.try_next() else {
+                break;
+            };
             self.hear_peer(&message);
         }
         for _ in 0..BUDGET {
-            let Some(message) = self.broadcasts.try_next() else { break };
+            let Some(message) = self.broadcasts.try_next() else {
+                break;
+            };
             self.hear_broadcast(&message);
         }
     }
@@ -342,7 +367,10 @@ impl Driver {
         if link.interruptions != self.interruptions {
             self.interruptions = link.interruptions;
             metrics::counter!(names::BROKER_INTERRUPTIONS).increment(1);
-            info!(connected = link.connected, "words may have been missed; silences start anew");
+            info!(
+                connected = link.connected,
+                "words may have been missed; silences start anew"
+            );
             self.handle(Event::ListeningInterrupted);
         }
     }
@@ -353,7 +381,7 @@ impl Driver {
         self.note_database_time(&event);
         let resigned = matches!(event, Event::LeaseResigned { .. });
         let now = self.clock.now();
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         trace!(kind, "handle");
         self.coordinator.handle(now, event, &mut self.effects);
         metrics::counter!(names::EVENTS, "kind" => kind).increment(1);
@@ -376,12 +404,19 @@ impl Driver {
             return;
         }
         if leadership.is_leader != self.leadership.borrow().is_leader {
-            let change = if leadership.is_leader { "elected" } else { "ended" };
+            let change = if leadership.is_leader {
+                "elected"
+            } else {
+                "ended"
+            };
             metrics::counter!(names::LEADER_CHANGES, "change" => change).increment(1);
             info!(is_leader = leadership.is_leader, generation = %leadership.generation, "leadership changed");
             if !leadership.is_leader {
                 let forgotten = self.pending.clear();
-                debug!(forgotten, "requests of the ended term are left to its successor");
+                debug!(
+                    forgotten,
+                    "requests of the ended term are left to its successor"
+                );
             }
         }
         self.leadership.send_replace(leadership);
@@ -399,7 +434,12 @@ impl Driver {
         }
     }
 
-    fn publish_status(&self) {
+    /// At most twice a second: the counts are made anew for each.
+    fn publish_status(&mut self) {
+        if self.counted.elapsed() < WAKE_AT_LEAST {
+            return;
+        }
+        self.counted = Instant::now();
         self.counts.send_replace(self.coordinator.status());
     }
 

@@ -4,9 +4,9 @@ pub mod ambient;
 pub mod broker;
 #[cfg(feature = "real")]
 pub mod cli;
+pub mod clock;
 #[cfg(feature = "real")]
 pub mod commands;
-pub mod clock;
 pub mod config;
 pub mod driver;
 pub mod hints;

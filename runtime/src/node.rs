@@ -7,12 +7,12 @@
 mod monitor;
 
 use crate::{
+    ambient::SystemAmbient,
     broker::{Broker, BrokerError},
     clock::Clock,
     config::Config,
     driver::{self, DriverHandle, DriverHints, DriverPorts, Identity, Leadership},
     http,
-    ambient::SystemAmbient,
     protocol::{InvalidPrefix, Subjects},
     status::NodeStatus,
     store::{CoordinatorRecord, SchemaError, Store},
@@ -53,7 +53,9 @@ pub struct Ports {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; set server_port or bind_address to a free one (0 takes any free port)")]
+    #[error(
+        "cannot listen on {address}: {source}; set server_port or bind_address to a free one (0 takes any free port)"
+    )]
     Bind {
         /// Which address.
         address: SocketAddr,
@@ -75,7 +77,9 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum EndError {
     /// Core ended it.
-    #[error("another coordinator leads this database: set enable_ha to true on all of them, or run only one")]
+    #[error(
+        "another coordinator leads this database: set enable_ha to true on all of them, or run only one"
+    )]
     Fenced,
     /// It found the schema unfit when the database came back.
     #[error(transparent)]
@@ -125,12 +129,18 @@ impl Node {
         ports: Ports,
     ) -> Result<Self, StartError> {
         let wanted = SocketAddr::new(config.bind_address, config.server_port);
-        let bind_error = |source| StartError::Bind { address: wanted, source };
+        let bind_error = |source| StartError::Bind {
+            address: wanted,
+            source,
+        };
         let listener = TcpListener::bind(wanted).await.map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
         let known = look_at_schema(&ports.store).await?;
 
-        let identity = Identity { coordinator_id: config.coordinator_id.clone(), incarnation };
+        let identity = Identity {
+            coordinator_id: config.coordinator_id.clone(),
+            incarnation,
+        };
         let (status, status_seen) = watch::channel(NodeStatus::starting(Instant::now()));
         let status = Arc::new(status);
         let (stop_driver, stop_driver_seen) = watch::channel(false);
@@ -234,7 +244,8 @@ impl Node {
         let deadline = Instant::now() + within;
         self.status.send_modify(|status| status.stopping = true);
         self.stop_driver.send_replace(true);
-        let resigned = self.driver.is_finished() || timeout_at(deadline, &mut self.driver).await.is_ok();
+        let resigned =
+            self.driver.is_finished() || timeout_at(deadline, &mut self.driver).await.is_ok();
         let drained = timeout_at(deadline, sleep(self.drain_period)).await.is_ok();
         self.stop_accepting.cancel();
         let served = matches!(
@@ -242,9 +253,12 @@ impl Node {
             Ok(Ok(http::server::Ended::Gracefully))
         );
         self.api.mutations.close();
-        let finished = timeout_at(deadline, self.api.mutations.wait()).await.is_ok();
+        let finished = timeout_at(deadline, self.api.mutations.wait())
+            .await
+            .is_ok();
         self.monitor.abort();
-        let forgotten = timeout_at(deadline, self.store.remove_coordinator(&self.incarnation)).await;
+        let forgotten =
+            timeout_at(deadline, self.store.remove_coordinator(&self.incarnation)).await;
         if !matches!(forgotten, Ok(Ok(()))) {
             warn!("could not leave the list of coordinators; the entry ages out");
         }
@@ -255,7 +269,14 @@ impl Node {
         } else {
             self.server.abort();
             self.driver.abort();
-            error!(resigned, drained, served, finished, closed, "shutdown_timeout came first; what was in flight is cut off");
+            error!(
+                resigned,
+                drained,
+                served,
+                finished,
+                closed,
+                "shutdown_timeout came first; what was in flight is cut off"
+            );
             Shutdown::Forced
         }
     }
@@ -299,7 +320,18 @@ struct Drive {
 
 /// Waits for a database with the right schema, then drives until it is told to stop.
 async fn drive(drive: Drive) -> Result<(), EndError> {
-    let Drive { core, identity, ports, subjects, hints, api, status, mut stop, leadership, known } = drive;
+    let Drive {
+        core,
+        identity,
+        ports,
+        subjects,
+        hints,
+        api,
+        status,
+        mut stop,
+        leadership,
+        known,
+    } = drive;
     let mut known = known;
     while !known {
         if *stop.borrow() {

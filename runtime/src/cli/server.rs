@@ -159,7 +159,10 @@ pub(super) fn serve(args: &ServeArgs) -> Outcome {
 }
 
 pub(super) fn migrate(args: &MigrateArgs) -> Outcome {
-    finish(commands::migrate(args.config.load(Profile::Migrate)?, args.repair))
+    finish(commands::migrate(
+        args.config.load(Profile::Migrate)?,
+        args.repair,
+    ))
 }
 
 fn finish(result: anyhow::Result<ExitCode>) -> Outcome {

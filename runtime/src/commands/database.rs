@@ -16,7 +16,11 @@ use uuid::Uuid;
 pub fn migrate(config: Config, repair: bool) -> anyhow::Result<ExitCode> {
     let report = async_runtime()?.block_on(store::migrate(config.database_url.expose(), repair))?;
     let mut out = io::stdout().lock();
-    writeln!(out, "schema version {}, {} migrations applied", report.version, report.applied)?;
+    writeln!(
+        out,
+        "schema version {}, {} migrations applied",
+        report.version, report.applied
+    )?;
     for table in report.repaired {
         writeln!(out, "made the missing {table} row again")?;
     }

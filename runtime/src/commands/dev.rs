@@ -70,7 +70,10 @@ pub fn dev(config: Config, data_dir: PathBuf, demo: Option<PathBuf>) -> anyhow::
 
 async fn run(config: Config, data_dir: PathBuf, demo: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let demo = demo
-        .map(|path| path.canonicalize().with_context(|| format!("--demo {}", path.display())))
+        .map(|path| {
+            path.canonicalize()
+                .with_context(|| format!("--demo {}", path.display()))
+        })
         .transpose()?;
     fs::create_dir_all(&data_dir).with_context(|| format!("data folder {}", data_dir.display()))?;
     let _lock = lock(&data_dir)?;
@@ -94,7 +97,11 @@ async fn run(config: Config, data_dir: PathBuf, demo: Option<PathBuf>) -> anyhow
         .context("did not become leader of its own database")??;
     let worker = worker::start_built_in(data_dir.join("worker"), broker, config.shutdown_timeout)?;
 
-    let file = DevFile { server: server_url(node.address()), api_key: keys.api_key, admin_key: keys.admin_key };
+    let file = DevFile {
+        server: server_url(node.address()),
+        api_key: keys.api_key,
+        admin_key: keys.admin_key,
+    };
     write_atomically(&dev_json, &serde_json::to_vec_pretty(&file)?)?;
     greet(&file, &dev_json)?;
     let mut demo = demo.map(|path| start_demo(&file, &path)).transpose()?;
@@ -172,7 +179,9 @@ async fn ensure_tenant(store: &dyn Store, path: &Path) -> anyhow::Result<DevKeys
         tier: Tier::Enterprise,
         overrides: LimitOverrides::default(),
     };
-    store.create_customer(&customer, &AdminActor::CommandLine).await?;
+    store
+        .create_customer(&customer, &AdminActor::CommandLine)
+        .await?;
     ensure_configs(store, customer.id).await?;
     let keys = DevKeys {
         api_key: create_key(store, Some(customer.id)).await?,
@@ -260,7 +269,9 @@ fn server_url(address: SocketAddr) -> String {
 }
 
 fn greet(file: &DevFile, dev_json: &Path) -> anyhow::Result<()> {
-    let program = std::env::args().next().unwrap_or_else(|| "niyanta".to_owned());
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "niyanta".to_owned());
     writeln!(
         io::stdout().lock(),
         "\nNiyanta is ready at {server}: coordinator, broker, database and one worker in this process.\n\
@@ -280,7 +291,10 @@ fn greet(file: &DevFile, dev_json: &Path) -> anyhow::Result<()> {
 /// Hashes a folder as a customer would: with the command line, over HTTP.
 fn start_demo(file: &DevFile, path: &Path) -> anyhow::Result<tokio::process::Child> {
     let params = serde_json::json!({ "path": path }).to_string();
-    writeln!(io::stdout().lock(), "  Trying it: niyanta submit hash_tree --params '{params}' --wait\n")?;
+    writeln!(
+        io::stdout().lock(),
+        "  Trying it: niyanta submit hash_tree --params '{params}' --wait\n"
+    )?;
     Command::new(std::env::current_exe()?)
         .args(["submit", "hash_tree", "--wait", "--params", &params])
         .env("NIYANTA_SERVER", &file.server)

@@ -2,7 +2,11 @@
 
 use super::{asked_to_stop, async_runtime, exit_code, new_incarnation};
 use crate::{
-    broker::{Broker, embedded::EmbeddedBroker, nats::{NatsBroker, NatsConfig}},
+    broker::{
+        Broker,
+        embedded::EmbeddedBroker,
+        nats::{NatsBroker, NatsConfig},
+    },
     clock::SystemClock,
     config::Config,
     metrics,

@@ -30,7 +30,11 @@ const BUILT_IN_CAPACITY: u32 = 4;
 
 /// The reference worker.
 pub fn worker(args: WorkerArgs) -> anyhow::Result<ExitCode> {
-    let by_terminal = if std::io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
+    let by_terminal = if std::io::stderr().is_terminal() {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    };
     telemetry::start(args.log_level, args.log_format.unwrap_or(by_terminal));
     async_runtime()?.block_on(run(args))
 }
@@ -74,8 +78,9 @@ fn configure(args: &WorkerArgs) -> anyhow::Result<WorkerConfig> {
     };
     let state_dir = match (&args.state_dir, &args.id) {
         (Some(folder), _) => Some(folder.clone()),
-        (None, Some(id)) => crate::config::default_data_dir()
-            .map(|folder| folder.join("workers").join(id.as_str())),
+        (None, Some(id)) => {
+            crate::config::default_data_dir().map(|folder| folder.join("workers").join(id.as_str()))
+        }
         (None, None) => None,
     };
     let mut config = WorkerConfig::new(worker);
@@ -96,13 +101,18 @@ fn choose_types(config: &mut WorkerConfig, args: &WorkerArgs) -> anyhow::Result<
     let wanted = |name: &str| args.types.iter().any(|wanted| wanted.as_str() == name);
     for name in &args.types {
         let known = name.as_str() == "exec"
-            || config.handlers.iter().any(|handler| handler.workload_type() == name.as_str());
+            || config
+                .handlers
+                .iter()
+                .any(|handler| handler.workload_type() == name.as_str());
         anyhow::ensure!(
             known,
             "--type {name}: this worker runs sleep, hash_tree and exec (more through the library)"
         );
     }
-    config.handlers.retain(|handler| wanted(handler.workload_type()));
+    config
+        .handlers
+        .retain(|handler| wanted(handler.workload_type()));
     if wanted("exec") {
         config.exec_guard = Some(WorkerConfig::own_guard()?);
     }
@@ -111,11 +121,15 @@ fn choose_types(config: &mut WorkerConfig, args: &WorkerArgs) -> anyhow::Result<
 
 /// The id that the folder remembers, or a new one that it will.
 fn remembered_id(folder: &std::path::Path) -> anyhow::Result<WorkerId> {
-    std::fs::create_dir_all(folder).with_context(|| format!("state folder {}", folder.display()))?;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("state folder {}", folder.display()))?;
     let path = folder.join("id");
     if path.exists() {
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        return text.trim().parse().with_context(|| path.display().to_string());
+        return text
+            .trim()
+            .parse()
+            .with_context(|| path.display().to_string());
     }
     let id = new_id()?;
     std::fs::write(&path, id.as_str()).with_context(|| path.display().to_string())?;

@@ -13,7 +13,10 @@ use crate::{
 use niyanta_core::{
     Effect, Event, PersistOutcome, StopOrder,
     batch::Batch,
-    ids::{AskId, Attempt, BatchNumber, Generation, Incarnation, LoadId, MessageSequence, WorkerId, WorkloadId},
+    ids::{
+        AskId, Attempt, BatchNumber, Generation, Incarnation, LoadId, MessageSequence, WorkerId,
+        WorkloadId,
+    },
     snapshot::Load,
     time::WallTime,
 };
@@ -43,7 +46,10 @@ impl Driver {
         let now = self.clock.now();
         for effect in effects.drain(..) {
             metrics::counter!(names::EFFECTS, "kind" => effect.kind()).increment(1);
-            if effect.term().is_some_and(|term| !self.term.permits(term, now)) {
+            if effect
+                .term()
+                .is_some_and(|term| !self.term.permits(term, now))
+            {
                 continue;
             }
             self.carry(effect, &mut assignments);
@@ -56,7 +62,14 @@ impl Driver {
 
     fn carry(&mut self, effect: Effect, assignments: &mut Vec<Assignment>) {
         match effect {
-            Effect::TakeLease { ask, above, own, force, ttl, within } => {
+            Effect::TakeLease {
+                ask,
+                above,
+                own,
+                force,
+                ttl,
+                within,
+            } => {
                 let question = TakeLease {
                     holder: self.identity.coordinator_id.clone(),
                     incarnation: self.identity.incarnation.clone(),
@@ -67,25 +80,32 @@ impl Driver {
                 };
                 self.ask(move |store| take_lease(store, ask, question, within));
             }
-            Effect::ReadLease { ask, within } => self.ask(move |store| read_lease(store, ask, within)),
-            Effect::RenewLease { ask, generation, ttl, within } => {
+            Effect::ReadLease { ask, within } => {
+                self.ask(move |store| read_lease(store, ask, within))
+            }
+            Effect::RenewLease {
+                ask,
+                generation,
+                ttl,
+                within,
+            } => {
                 let incarnation = self.identity.incarnation.clone();
-                self.ask(move |store| renew_lease(store, ask, incarnation, generation, ttl, within));
+                self.ask(move |store| {
+                    renew_lease(store, ask, incarnation, generation, ttl, within)
+                });
             }
             Effect::ResignLease { generation } => {
                 let incarnation = self.identity.incarnation.clone();
                 self.ask(move |store| resign_lease(store, incarnation, generation));
             }
-            Effect::AnnounceResignation { generation } => self.say_to_peers(
-                &PeerWord::LeaderResigned(generation),
-            ),
+            Effect::AnnounceResignation { generation } => {
+                self.say_to_peers(&PeerWord::LeaderResigned(generation))
+            }
             Effect::AnnounceLeader { generation } => self.announce_leader(generation),
-            Effect::ProbeBroker { nonce } => self.say_to_peers(
-                &PeerWord::Probe {
-                    incarnation: self.identity.incarnation.clone(),
-                    nonce,
-                },
-            ),
+            Effect::ProbeBroker { nonce } => self.say_to_peers(&PeerWord::Probe {
+                incarnation: self.identity.incarnation.clone(),
+                nonce,
+            }),
             Effect::LoadSnapshot { generation, limit } => {
                 self.ask(move |store| load_snapshot(store, generation, limit));
             }
@@ -96,19 +116,41 @@ impl Driver {
             Effect::ReadFence { generation, number } => {
                 self.ask(move |store| read_fence(store, generation, number));
             }
-            Effect::Load { load, generation: _, what, limit } => {
+            Effect::Load {
+                load,
+                generation: _,
+                what,
+                limit,
+            } => {
                 let last = self.database_time;
                 self.ask(move |store| load_rows(store, load, what, limit, last));
             }
-            Effect::RecordPendingReasons { generation: _, reasons } => {
+            Effect::RecordPendingReasons {
+                generation: _,
+                reasons,
+            } => {
                 self.note(move |store| async move { store.record_pending_reasons(&reasons).await });
             }
-            Effect::RecordHeartbeats { generation: _, heard } => {
+            Effect::RecordHeartbeats {
+                generation: _,
+                heard,
+            } => {
                 self.note(move |store| async move { store.record_heartbeats(&heard).await });
             }
-            Effect::Reply { to, generation, reply } => self.reply(to, generation, &reply),
+            Effect::Reply {
+                to,
+                generation,
+                reply,
+            } => self.reply(to, generation, &reply),
             Effect::Forget { to } => self.pending.forget(to),
-            Effect::Assign { generation, worker, incarnation, workload, attempt, heartbeat_sequence } => {
+            Effect::Assign {
+                generation,
+                worker,
+                incarnation,
+                workload,
+                attempt,
+                heartbeat_sequence,
+            } => {
                 assignments.push(Assignment {
                     generation,
                     worker,
@@ -118,15 +160,30 @@ impl Driver {
                     heartbeat_sequence,
                 });
             }
-            Effect::Stop { generation, worker, incarnation, order } => {
+            Effect::Stop {
+                generation,
+                worker,
+                incarnation,
+                order,
+            } => {
                 self.stop(generation, &worker, &incarnation, order);
             }
-            Effect::DrainWorker { generation, worker, incarnation, deadline } => {
-                let payload = self.voice.say(|origin| protocol::drain(origin, &incarnation, generation, deadline));
+            Effect::DrainWorker {
+                generation,
+                worker,
+                incarnation,
+                deadline,
+            } => {
+                let payload = self
+                    .voice
+                    .say(|origin| protocol::drain(origin, &incarnation, generation, deadline));
                 self.command(generation, &worker, payload);
             }
             Effect::Exit { reason } => {
-                error!(?reason, "another coordinator leads: set enable_ha on all of them, or stop one");
+                error!(
+                    ?reason,
+                    "another coordinator leads: set enable_ha on all of them, or stop one"
+                );
                 self.exit = Some(reason);
             }
         }
@@ -164,7 +221,9 @@ impl Driver {
 
     fn announce_leader(&mut self, generation: Generation) {
         info!(%generation, "leading");
-        let payload = self.voice.say(|origin| protocol::leader_elected(origin, generation));
+        let payload = self
+            .voice
+            .say(|origin| protocol::leader_elected(origin, generation));
         self.outbox.send(Outgoing {
             term: Some(generation),
             subject: self.subjects.broadcast(),
@@ -172,8 +231,16 @@ impl Driver {
         });
     }
 
-    fn stop(&self, generation: Generation, worker: &WorkerId, incarnation: &Incarnation, order: StopOrder) {
-        let payload = self.voice.say(|origin| protocol::stop(origin, incarnation, generation, &order));
+    fn stop(
+        &self,
+        generation: Generation,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+        order: StopOrder,
+    ) {
+        let payload = self
+            .voice
+            .say(|origin| protocol::stop(origin, incarnation, generation, &order));
         self.command(generation, worker, payload);
     }
 
@@ -231,12 +298,22 @@ async fn take_lease(
     within: Duration,
 ) -> Event {
     match timeout(within, store.take_lease(question)).await {
-        Ok(Ok(Timed { value: LeaseAnswer::Taken(generation), database_time })) => {
-            Event::LeaseTaken { ask, generation, database_time }
-        }
-        Ok(Ok(Timed { value: LeaseAnswer::Held(row), database_time })) => {
-            Event::LeaseRefused { ask, row, database_time }
-        }
+        Ok(Ok(Timed {
+            value: LeaseAnswer::Taken(generation),
+            database_time,
+        })) => Event::LeaseTaken {
+            ask,
+            generation,
+            database_time,
+        },
+        Ok(Ok(Timed {
+            value: LeaseAnswer::Held(row),
+            database_time,
+        })) => Event::LeaseRefused {
+            ask,
+            row,
+            database_time,
+        },
         Ok(Err(error)) => {
             warn!(error = %chain(&error), "could not take the lease");
             Event::LeaseUnknown { ask }
@@ -250,7 +327,14 @@ async fn take_lease(
 
 async fn read_lease(store: Arc<dyn Store>, ask: AskId, within: Duration) -> Event {
     match timeout(within, store.read_lease()).await {
-        Ok(Ok(Timed { value: row, database_time })) => Event::LeaseRead { ask, row, database_time },
+        Ok(Ok(Timed {
+            value: row,
+            database_time,
+        })) => Event::LeaseRead {
+            ask,
+            row,
+            database_time,
+        },
         Ok(Err(error)) => {
             warn!(error = %chain(&error), "could not read the lease");
             Event::LeaseUnanswered { ask }
@@ -271,9 +355,14 @@ async fn renew_lease(
     within: Duration,
 ) -> Event {
     match timeout(within, store.renew_lease(&incarnation, generation, ttl)).await {
-        Ok(Ok(Timed { value: true, database_time })) => {
-            Event::LeaseRenewed { ask, generation, database_time }
-        }
+        Ok(Ok(Timed {
+            value: true,
+            database_time,
+        })) => Event::LeaseRenewed {
+            ask,
+            generation,
+            database_time,
+        },
         Ok(Ok(Timed { value: false, .. })) => Event::LeaseLost { ask, generation },
         Ok(Err(error)) => {
             warn!(error = %chain(&error), %generation, "could not renew the lease");
@@ -293,7 +382,9 @@ async fn resign_lease(
 ) -> Event {
     match timeout(STORE_WITHIN, store.resign_lease(&incarnation, generation)).await {
         Ok(Ok(())) => info!(%generation, "resigned"),
-        Ok(Err(error)) => warn!(error = %chain(&error), %generation, "could not resign; the lease ends by itself"),
+        Ok(Err(error)) => {
+            warn!(error = %chain(&error), %generation, "could not resign; the lease ends by itself")
+        }
         Err(_) => warn!(%generation, "resigning took too long; the lease ends by itself"),
     }
     Event::LeaseResigned { generation }
@@ -301,7 +392,10 @@ async fn resign_lease(
 
 async fn load_snapshot(store: Arc<dyn Store>, generation: Generation, limit: u32) -> Event {
     match timeout(STORE_WITHIN * 3, store.snapshot(limit)).await {
-        Ok(Ok(Timed { value: snapshot, database_time })) => Event::SnapshotLoaded {
+        Ok(Ok(Timed {
+            value: snapshot,
+            database_time,
+        })) => Event::SnapshotLoaded {
             generation,
             snapshot: Box::new(snapshot),
             database_time,
@@ -338,9 +432,14 @@ async fn persist(store: Arc<dyn Store>, batch: Arc<Batch>, changes: Arc<Changes>
             PersistOutcome::Unknown
         }
     };
-    metrics::histogram!(names::COMMIT_SECONDS, "outcome" => outcome_label(outcome)).record(began.elapsed());
+    metrics::histogram!(names::COMMIT_SECONDS, "outcome" => outcome_label(outcome))
+        .record(began.elapsed());
     metrics::histogram!(names::BATCH_ROWS).record(u32::try_from(batch.rows()).unwrap_or(u32::MAX));
-    Event::PersistAnswered { generation, number, outcome }
+    Event::PersistAnswered {
+        generation,
+        number,
+        outcome,
+    }
 }
 
 const fn outcome_label(outcome: PersistOutcome) -> &'static str {
@@ -353,7 +452,11 @@ const fn outcome_label(outcome: PersistOutcome) -> &'static str {
     }
 }
 
-fn persist_error(generation: Generation, number: BatchNumber, error: &StoreError) -> PersistOutcome {
+fn persist_error(
+    generation: Generation,
+    number: BatchNumber,
+    error: &StoreError,
+) -> PersistOutcome {
     warn!(error = %chain(error), %generation, %number, "a commit failed");
     match error {
         StoreError::Unknown(_) => PersistOutcome::Unknown,
@@ -389,16 +492,29 @@ async fn load_rows(
     last: WallTime,
 ) -> Event {
     match timeout(STORE_WITHIN, store.load(&what, limit)).await {
-        Ok(Ok(Timed { value: rows, database_time })) => {
-            Event::Loaded { load, rows: Some(Box::new(rows)), database_time }
-        }
+        Ok(Ok(Timed {
+            value: rows,
+            database_time,
+        })) => Event::Loaded {
+            load,
+            rows: Some(Box::new(rows)),
+            database_time,
+        },
         Ok(Err(error)) => {
             warn!(error = %chain(&error), "could not load rows");
-            Event::Loaded { load, rows: None, database_time: last }
+            Event::Loaded {
+                load,
+                rows: None,
+                database_time: last,
+            }
         }
         Err(_) => {
             warn!("loading rows took too long");
-            Event::Loaded { load, rows: None, database_time: last }
+            Event::Loaded {
+                load,
+                rows: None,
+                database_time: last,
+            }
         }
     }
 }

@@ -1,13 +1,19 @@
 //! Hints from this process's API to whoever leads: to the own driver when it does, else to the other
 //! coordinators. Nothing here waits, and anything may be lost.
 
-use super::{Leadership, outbox::{Outbox, Outgoing}};
+use super::{
+    Leadership,
+    outbox::{Outbox, Outgoing},
+};
 use crate::{
     hints::{Changes, Hints},
     protocol::{PeerWord, Subjects},
     store::KeyId,
 };
-use niyanta_core::{Event, ids::{CustomerId, WorkloadId}};
+use niyanta_core::{
+    Event,
+    ids::{CustomerId, WorkloadId},
+};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, watch};
 use tracing::debug;
@@ -48,7 +54,10 @@ impl DriverHints {
     /// Hints that go nowhere until a driver is started with them.
     #[must_use]
     pub fn new(changes: Arc<Changes>) -> Self {
-        Self { changes, way: Arc::default() }
+        Self {
+            changes,
+            way: Arc::default(),
+        }
     }
 
     /// Long-polls of this process wait on these.
@@ -64,7 +73,12 @@ impl DriverHints {
         subjects: Subjects,
         leadership: watch::Receiver<Leadership>,
     ) {
-        let way = Way { driver, outbox, subjects, leadership };
+        let way = Way {
+            driver,
+            outbox,
+            subjects,
+            leadership,
+        };
         if self.way.set(way).is_err() {
             debug!("hints have a driver already");
         }
@@ -97,7 +111,10 @@ impl Hints for DriverHints {
         for id in changed {
             self.changes.workload(*id);
         }
-        self.send(LocalHint::Workloads(changed.to_vec()), &PeerWord::WorkloadsHinted(changed.to_vec()));
+        self.send(
+            LocalHint::Workloads(changed.to_vec()),
+            &PeerWord::WorkloadsHinted(changed.to_vec()),
+        );
     }
 
     fn workers(&self) {
@@ -105,7 +122,10 @@ impl Hints for DriverHints {
     }
 
     fn customers(&self, changed: &[CustomerId]) {
-        self.send(LocalHint::Customers(changed.to_vec()), &PeerWord::CustomersHinted(changed.to_vec()));
+        self.send(
+            LocalHint::Customers(changed.to_vec()),
+            &PeerWord::CustomersHinted(changed.to_vec()),
+        );
     }
 
     fn key_revoked(&self, key: KeyId) {

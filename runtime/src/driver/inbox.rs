@@ -17,7 +17,10 @@ use niyanta_core::{
     workload::ErrorType,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, time::{Instant, timeout}};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 use tracing::{debug, warn};
 
 /// Reports whose bytes are being written at once.
@@ -39,7 +42,10 @@ pub(super) struct ProgressBuffer {
 
 impl Default for ProgressBuffer {
     fn default() -> Self {
-        Self { newest: BTreeMap::new(), flushed: Instant::now() }
+        Self {
+            newest: BTreeMap::new(),
+            flushed: Instant::now(),
+        }
     }
 }
 
@@ -87,7 +93,13 @@ impl Driver {
                 let request = head.request(self.pending.add(waiting), body);
                 self.handle(Event::Request(request));
             }
-            Body::Outcome { workload, attempt, error_type, result_data, error_message } => {
+            Body::Outcome {
+                workload,
+                attempt,
+                error_type,
+                result_data,
+                error_message,
+            } => {
                 let report = OutcomeReport {
                     workload,
                     attempt,
@@ -97,7 +109,12 @@ impl Driver {
                 };
                 self.hear_outcome(head, waiting, report, error_type, refused);
             }
-            Body::Checkpoint { workload, attempt, checkpoint_sequence, data } => {
+            Body::Checkpoint {
+                workload,
+                attempt,
+                checkpoint_sequence,
+                data,
+            } => {
                 let report = CheckpointReport {
                     workload,
                     attempt,
@@ -107,11 +124,22 @@ impl Driver {
                 };
                 self.hear_checkpoint(head, waiting, report);
             }
-            Body::Progress { workload, attempt, percent, message } => {
+            Body::Progress {
+                workload,
+                attempt,
+                percent,
+                message,
+            } => {
                 let incarnation = head.incarnation;
                 self.progress.newest.insert(
                     (workload, attempt),
-                    ProgressReport { workload, attempt, incarnation, percent, message },
+                    ProgressReport {
+                        workload,
+                        attempt,
+                        incarnation,
+                        percent,
+                        message,
+                    },
                 );
             }
             Body::Log { .. } => debug!("log lines are heard on their own subject"),
@@ -128,8 +156,17 @@ impl Driver {
     ) {
         let (workload, attempt) = (report.workload, report.attempt);
         let body = move |content| match error_type {
-            None => WorkerMessage::Completed { workload, attempt, content },
-            Some(error_type) => WorkerMessage::Failed { workload, attempt, error_type, content },
+            None => WorkerMessage::Completed {
+                workload,
+                attempt,
+                content,
+            },
+            Some(error_type) => WorkerMessage::Failed {
+                workload,
+                attempt,
+                error_type,
+                content,
+            },
         };
         let empty = report.result_data.is_none() && report.error_message.is_none();
         if empty && !refused {
@@ -182,7 +219,9 @@ impl Driver {
                     // The driver is gone only when the process ends; then nobody needs it.
                     let _unneeded = answers.send(Event::Request(head.request(request, body)));
                 }
-                Ok(Err(error)) => warn!(error = %chain(&error), "could not write a report; its worker repeats it"),
+                Ok(Err(error)) => {
+                    warn!(error = %chain(&error), "could not write a report; its worker repeats it")
+                }
                 Err(_) => warn!("writing a report took too long; its worker repeats it"),
             }
         });
@@ -192,7 +231,9 @@ impl Driver {
     fn refuse(&mut self, malformed: &Malformed, reply: Option<String>) {
         metrics::counter!(names::MESSAGES_MALFORMED).increment(1);
         debug!(problem = %malformed.problem, worker = ?malformed.worker, "a message is malformed");
-        let (Some(subject), true) = (reply, self.leads()) else { return };
+        let (Some(subject), true) = (reply, self.leads()) else {
+            return;
+        };
         let generation = self.leadership.borrow().generation;
         let payload = self.voice.say(|origin| {
             protocol::rejected(
@@ -203,13 +244,21 @@ impl Driver {
                 &malformed.problem.to_string(),
             )
         });
-        self.outbox.send(Outgoing { term: Some(generation), subject, payload });
+        self.outbox.send(Outgoing {
+            term: Some(generation),
+            subject,
+            payload,
+        });
     }
 
     /// Answers a request that core has decided.
     pub(super) fn reply(&mut self, to: RequestId, generation: Generation, reply: &Reply) {
-        let Some(waiting) = self.pending.take(to) else { return };
-        let Some(subject) = waiting.subject else { return };
+        let Some(waiting) = self.pending.take(to) else {
+            return;
+        };
+        let Some(subject) = waiting.subject else {
+            return;
+        };
         let payload = self.voice.say(|origin| {
             protocol::reply(
                 origin,
@@ -220,7 +269,11 @@ impl Driver {
                 waiting.detail.as_deref(),
             )
         });
-        self.outbox.send(Outgoing { term: Some(generation), subject, payload });
+        self.outbox.send(Outgoing {
+            term: Some(generation),
+            subject,
+            payload,
+        });
     }
 
     /// A word of a coordinator, maybe this one.
@@ -239,7 +292,9 @@ impl Driver {
                 }
             }
             PeerWord::WorkersHinted if self.leads() => self.handle(Event::WorkersHinted),
-            PeerWord::CustomersHinted(ids) if self.leads() => self.handle(Event::CustomersHinted(ids)),
+            PeerWord::CustomersHinted(ids) if self.leads() => {
+                self.handle(Event::CustomersHinted(ids))
+            }
             PeerWord::WorkersHinted | PeerWord::CustomersHinted(_) => {}
             PeerWord::LeaderResigned(generation) => self.handle(Event::LeaderResigned(generation)),
             PeerWord::KeyRevoked(key) => (self.on_key_revoked)(key),
@@ -274,7 +329,9 @@ impl Driver {
             return;
         }
         self.progress.flushed = Instant::now();
-        let reports: Vec<_> = std::mem::take(&mut self.progress.newest).into_values().collect();
+        let reports: Vec<_> = std::mem::take(&mut self.progress.newest)
+            .into_values()
+            .collect();
         let changes = Arc::clone(&self.changes);
         self.note(move |store| async move {
             store.put_progress(&reports).await?;
@@ -332,7 +389,9 @@ async fn write_outcome(
         Ok(Written::NotOpen) => Ok(Content::NotOpen),
         Err(StoreError::Refused(error)) => {
             warn!(%error, workload = %report.workload, "the database refuses the content of a report");
-            store.put_outcome(&note("the database does not store it")).await?;
+            store
+                .put_outcome(&note("the database does not store it"))
+                .await?;
             Ok(Content::Refused)
         }
         Err(error) => Err(error),

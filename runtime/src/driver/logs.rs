@@ -2,7 +2,12 @@
 //! of. The leader does it; while no leader is known, everyone does, and what was had already is
 //! dropped by its number.
 
-use super::{Leadership, carry::chain, outbox::{Outbox, Outgoing}, voice::Voice};
+use super::{
+    Leadership,
+    carry::chain,
+    outbox::{Outbox, Outgoing},
+    voice::Voice,
+};
 use crate::{
     broker::{Message, Subscription},
     metrics as names,
@@ -10,7 +15,11 @@ use crate::{
     store::{LogReport, Store, StoreError, Written},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::{Semaphore, watch}, task::JoinSet, time::timeout};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::timeout,
+};
 use tracing::{debug, warn};
 
 /// Messages whose lines are being written at once.
@@ -38,8 +47,14 @@ impl LogKeeper {
                 continue;
             }
             // Waiting here fills the subscription, which then drops: a flood of logs hurts only logs.
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-            let (store, outbox, voice) = (Arc::clone(&self.store), self.outbox.clone(), self.voice.clone());
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+                return;
+            };
+            let (store, outbox, voice) = (
+                Arc::clone(&self.store),
+                self.outbox.clone(),
+                self.voice.clone(),
+            );
             tasks.spawn(async move {
                 let _slot = slot;
                 keep(store, outbox, voice, message).await;
@@ -55,21 +70,54 @@ impl LogKeeper {
 
 async fn keep(store: Arc<dyn Store>, outbox: Outbox, voice: Voice, message: Message) {
     let (correlation, outcome) = match protocol::decode(&message.payload) {
-        Ok(Incoming { message_id, incarnation, body: Body::Log { workload, attempt, first_sequence, lines }, .. }) => {
-            let report = LogReport { workload, attempt, incarnation, first_sequence, lines };
+        Ok(Incoming {
+            message_id,
+            incarnation,
+            body:
+                Body::Log {
+                    workload,
+                    attempt,
+                    first_sequence,
+                    lines,
+                },
+            ..
+        }) => {
+            let report = LogReport {
+                workload,
+                attempt,
+                incarnation,
+                first_sequence,
+                lines,
+            };
             (message_id, write(store.as_ref(), &report).await)
         }
-        Ok(other) => (other.message_id, Some(Err("only workload.log belongs here".to_owned()))),
+        Ok(other) => (
+            other.message_id,
+            Some(Err("only workload.log belongs here".to_owned())),
+        ),
         Err(malformed) => {
             metrics::counter!(names::MESSAGES_MALFORMED).increment(1);
-            (malformed.message_id, Some(Err(malformed.problem.to_string())))
+            (
+                malformed.message_id,
+                Some(Err(malformed.problem.to_string())),
+            )
         }
     };
-    let (Some(subject), Some(outcome)) = (message.reply, outcome) else { return };
+    let (Some(subject), Some(outcome)) = (message.reply, outcome) else {
+        return;
+    };
     let payload = voice.say(|origin| {
-        protocol::log_reply(origin, correlation.as_deref(), outcome.as_ref().err().map(String::as_str))
+        protocol::log_reply(
+            origin,
+            correlation.as_deref(),
+            outcome.as_ref().err().map(String::as_str),
+        )
     });
-    outbox.send(Outgoing { term: None, subject, payload });
+    outbox.send(Outgoing {
+        term: None,
+        subject,
+        payload,
+    });
 }
 
 /// Done, refused with a reason, or no answer: the worker repeats.

@@ -4,11 +4,7 @@
 //! not take words, the newest are dropped and counted. Core repeats what matters from state.
 
 use super::term::Term;
-use crate::{
-    broker::Broker,
-    clock::Clock,
-    metrics as names,
-};
+use crate::{broker::Broker, clock::Clock, metrics as names};
 use bytes::Bytes;
 use niyanta_core::ids::Generation;
 use std::{sync::Arc, time::Duration};
@@ -87,7 +83,11 @@ async fn speak(
     clock: Arc<dyn Clock>,
 ) {
     while let Some(word) = receiver.recv().await {
-        let Outgoing { term: of, subject, payload } = match word {
+        let Outgoing {
+            term: of,
+            subject,
+            payload,
+        } = match word {
             Word::Say(outgoing) => outgoing,
             Word::Flushed(done) => {
                 // Whoever asked may have given up waiting.

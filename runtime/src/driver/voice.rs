@@ -13,7 +13,10 @@ pub(super) struct Voice {
 
 impl Voice {
     pub(super) fn new(coordinator_id: &str, clock: Arc<dyn Clock>) -> Self {
-        Self { coordinator_id: Arc::from(coordinator_id), clock }
+        Self {
+            coordinator_id: Arc::from(coordinator_id),
+            clock,
+        }
     }
 
     /// Encodes one message as this coordinator's.

@@ -76,13 +76,19 @@ impl Watched {
     }
 
     fn set_database(&self, database: Dependency) {
-        metrics::gauge!(names::DATABASE_UP).set(if database == Dependency::Disconnected { 0.0 } else { 1.0 });
+        metrics::gauge!(names::DATABASE_UP).set(if database == Dependency::Disconnected {
+            0.0
+        } else {
+            1.0
+        });
         self.status.send_if_modified(|status| {
             let changed = status.database != database;
             if changed {
                 match database {
                     Dependency::Disconnected => warn!("the database does not answer"),
-                    Dependency::Connected | Dependency::Degraded => info!(?database, "the database answers"),
+                    Dependency::Connected | Dependency::Degraded => {
+                        info!(?database, "the database answers")
+                    }
                 }
             }
             status.database = database;
@@ -91,7 +97,11 @@ impl Watched {
     }
 
     fn set_broker(&self, connected: bool) {
-        let broker = if connected { Dependency::Connected } else { Dependency::Degraded };
+        let broker = if connected {
+            Dependency::Connected
+        } else {
+            Dependency::Degraded
+        };
         metrics::gauge!(names::BROKER_UP).set(if connected { 1.0 } else { 0.0 });
         self.status.send_if_modified(|status| {
             let changed = status.broker != broker;
