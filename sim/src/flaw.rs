@@ -37,6 +37,8 @@ pub enum Flaw {
     QuotaIgnored,
     /// The idempotency key is not looked at.
     KeyIgnored,
+    /// Reads come from a copy that is behind.
+    StaleReads,
     /// A worker obeys whatever generation speaks.
     WorkerIgnoresGeneration,
     /// A worker counts its lease from the answer.
@@ -76,6 +78,7 @@ impl Flaw {
         Self::UnknownIsFailure,
         Self::QuotaIgnored,
         Self::KeyIgnored,
+        Self::StaleReads,
         Self::WorkerIgnoresGeneration,
         Self::WorkerLeaseFromAnswer,
         Self::WorkerOutlivesLease,
@@ -102,6 +105,7 @@ impl Flaw {
             }
             Self::QuotaIgnored => &["P13"],
             Self::KeyIgnored => &["P11"],
+            Self::StaleReads => &["P19"],
             Self::WorkerIgnoresGeneration => &["P4"],
             Self::WorkerLeaseFromAnswer | Self::WorkerOutlivesLease => &["P8", "P9"],
             Self::WorkerTakesStaleAssignments => &["P8", "P9"],

@@ -54,6 +54,8 @@ pub struct CoordinatorPlan {
     pub ttl: Duration,
     /// `heartbeat_timeout`.
     pub heartbeat_timeout: Duration,
+    /// `heartbeat_timeout` of the processes after the first: a rolling change.
+    pub later_heartbeat_timeout: Duration,
     /// `worker_dead_threshold`.
     pub dead_threshold: Duration,
     /// `scheduler_interval`.

@@ -12,6 +12,7 @@ mod audit_trail;
 mod capacity;
 mod commit_order;
 mod exclusive_run;
+mod fair_order;
 mod first_terms;
 mod generations_obeyed;
 mod healthy_only;
@@ -22,6 +23,7 @@ mod limits;
 mod one_attempt;
 mod over_before_next;
 mod placement;
+mod read_your_writes;
 mod retries;
 mod silence_heard;
 mod term_is_over;
@@ -292,7 +294,9 @@ properties! {
     p14: healthy_only::HealthyOnly,
     p15: silence_heard::SilenceHeard,
     p16: audit_trail::AuditTrail,
+    p19: read_your_writes::ReadYourWrites,
     p21: placement::Placement,
+    p23: fair_order::FairOrder,
     p22: retries::Retries,
 }
 

@@ -86,6 +86,8 @@ fn coordinators(rng: &mut Rng, count: usize) -> Vec<CoordinatorPlan> {
     let ttl = secs(*rng.pick(&[2, 3, 5, 10]).unwrap_or(&3));
     let heartbeat_timeout = secs(*rng.pick(&[4, 6, 10, 20]).unwrap_or(&6));
     let mixed = rng.per_mille(150);
+    let rolling = rng.per_mille(200);
+    let shorter = rng.per_mille(500);
     let window = *rng.pick(&[1, 2, 8, 256]).unwrap_or(&8);
     let load_limit = window.max(*rng.pick(&[2, 8, 1_000]).unwrap_or(&8));
     let batch_size = *rng.pick(&[1, 4, 100]).unwrap_or(&4);
@@ -104,7 +106,16 @@ fn coordinators(rng: &mut Rng, count: usize) -> Vec<CoordinatorPlan> {
                 clock: clock(rng),
                 ttl: ttl * scale,
                 heartbeat_timeout: lease,
-                dead_threshold: lease * 3 / 2,
+                later_heartbeat_timeout: match (rolling, shorter) {
+                    (false, _) => lease,
+                    (true, true) => lease / 2,
+                    (true, false) => lease * 2,
+                },
+                dead_threshold: if rolling {
+                    lease * 5 / 2
+                } else {
+                    lease * 3 / 2
+                },
                 interval,
                 batch_size,
                 window,

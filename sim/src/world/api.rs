@@ -38,6 +38,8 @@ pub struct Call {
     pub made: Option<WorkloadId>,
     /// A sending of its statement had an unknown outcome.
     pub is_unknown: bool,
+    /// When it was made.
+    pub begun: Moment,
     /// Answered 504 then.
     pub deadline: Moment,
     statement: Option<Statement>,
@@ -223,6 +225,7 @@ impl World {
             ask,
             made: None,
             is_unknown: false,
+            begun: self.now,
             deadline: self.now.plus(CALL_DEADLINE),
             statement: None,
         };

@@ -124,7 +124,11 @@ impl Node {
         config.leader_lease_ttl = self.plan.ttl;
         config.scheduler_interval = self.plan.interval;
         config.batch_size = self.plan.batch_size;
-        config.heartbeat_timeout = self.plan.heartbeat_timeout;
+        config.heartbeat_timeout = if self.epoch > 1 {
+            self.plan.later_heartbeat_timeout
+        } else {
+            self.plan.heartbeat_timeout
+        };
         config.worker_dead_threshold = self.plan.dead_threshold;
         config.retry_backoff_cap = self.plan.backoff_cap;
         config.worker_loss_limit = self.plan.loss_limit;

@@ -66,11 +66,17 @@ impl World {
             Err(invalid) => unreachable!("{invalid}"),
         };
         let label = u64::try_from(place).unwrap_or(0) << 32 | u64::from(host.epoch);
+        let mut profile = host.plan.profile.clone();
+        let mut rng = self.streams.stream("worker.change", label);
+        if host.epoch > 1 && rng.per_mille(200) {
+            // It was deployed anew, with more or less room.
+            profile.capacity = u32::try_from(rng.between(1, 5)).unwrap_or(1);
+        }
         let replaces = host.before.clone().filter(|_| host.plan.remembers);
         host.worker = Some(Worker::start(
             host.clock().read(now),
             place,
-            host.plan.profile.clone(),
+            profile,
             incarnation.clone(),
             replaces,
             self.streams.stream("worker", label),

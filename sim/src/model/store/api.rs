@@ -91,6 +91,7 @@ impl Store {
         if found.row.desired == Desired::Cancel && !undoes {
             return Answer::Wished(WishAnswer::Conflict);
         }
+        found.waits_since = Some(time);
         let before = found.row.desired;
         let before_version = found.version;
         found.row.desired = desired;
@@ -111,7 +112,6 @@ impl Store {
             details: AuditDetails::None,
         });
         let answer = recorded(found, false);
-        let _unused = time;
         self.changes.push(Change::Wished {
             workload,
             before,
@@ -142,10 +142,12 @@ impl Store {
     }
 
     pub(super) fn get(&self, customer: CustomerId, workload: WorkloadId) -> Answer {
+        let lags = self.is_flawed(Flaw::StaleReads);
         let found = self
             .workloads
             .get(&workload)
-            .filter(|found| found.row.customer == customer);
+            .filter(|found| found.row.customer == customer)
+            .filter(|found| !lags || found.version > 1);
         Answer::Got(found.map(|found| (found.row.leader.status, found.row.desired, found.version)))
     }
 }
@@ -182,6 +184,7 @@ fn made(time: WallTime, submission: &Submission) -> Workload {
             details: AuditDetails::None,
         }],
         pending_reason: None,
+        waits_since: Some(time),
         result_of: None,
     }
 }

@@ -109,6 +109,7 @@ impl Store {
             before_version: found.version,
         };
         found.row.leader = write.to.clone();
+        found.waits_since = Some(time);
         if write.stamp_scheduled {
             found.row.started_at = None;
         }

@@ -36,6 +36,8 @@ pub struct Workload {
     pub audit: Vec<AuditRow>,
     /// Why it waits, as recorded.
     pub pending_reason: Option<PendingReason>,
+    /// When its status or its wish changed last.
+    pub waits_since: Option<WallTime>,
     /// The attempt whose result is stored.
     pub result_of: Option<Attempt>,
 }
