@@ -7,6 +7,7 @@
 
 mod assignments;
 mod commits;
+mod heartbeats;
 mod leading;
 mod loads;
 mod outcomes;
@@ -14,6 +15,7 @@ mod quarantine;
 mod rebuild;
 mod reports;
 mod requests;
+mod silence;
 mod sweeps;
 pub(crate) mod term;
 mod wishes;

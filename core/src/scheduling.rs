@@ -1,8 +1,8 @@
 //! Which waiting workload goes to which worker.
 //!
 //! Owns the held part of the backlog, the occupancy of every worker, and the policy: weighted fair
-//! share between customers ([`fairness`]), the static key within one ([`SortKey`]), and what must
-//! and should hold for a placement ([`filter`], [`score`]). It is told what changes, and asked for
+//! share between customers (`fairness`), the static key within one ([`SortKey`]), and what must
+//! and should hold for a placement (`filter`, `score`). It is told what changes, and asked for
 //! a [`Plan`] when something has. It does not know leases, attempts or batches, and it does not
 //! write: the coordinator turns a plan into commits.
 //!

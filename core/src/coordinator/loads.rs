@@ -413,14 +413,14 @@ impl Term {
 
     /// The scheduler gives up entries silently when a window overflows: memory follows in its time.
     pub(super) fn prune(&mut self) {
-        let needed = self.scheduler.held() + self.attempts_open();
-        if self.workloads.len() <= needed * 2 + PRUNE_SLACK {
+        if self.workloads.len() < self.pace.prune_at {
             return;
         }
         let ids: Vec<WorkloadId> = self.workloads.keys().copied().collect();
         for id in ids {
             self.retire_if_idle(id);
         }
+        self.pace.prune_at = self.workloads.len() * 2 + PRUNE_SLACK;
     }
 
     fn resume_parked(&mut self, ids: &[WorkloadId], as_of: BatchNumber, effects: &mut Vec<Effect>) {
@@ -471,7 +471,7 @@ const PARKED_MAX: usize = 1_000;
 /// Retired workloads remembered while a load is in flight.
 const RETIRED_MAX: usize = 50_000;
 /// Idle workloads tolerated in memory before they are looked for.
-const PRUNE_SLACK: usize = 4_096;
+pub(super) const PRUNE_SLACK: usize = 4_096;
 /// A load that failed is asked for again after this.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// A submission may become visible this long after the moment it carries.

@@ -5,7 +5,7 @@
 //! else waits for a word or for its grace.
 
 use super::{
-    loads::Loads,
+    loads::{Loads, PRUNE_SLACK},
     quarantine::Quarantine,
     reports::Endings,
     term::{Pace, Term},
@@ -89,6 +89,7 @@ impl Term {
                 announce: Some((now.plus(Duration::from_secs(1)), Duration::from_secs(1))),
                 eligible_at: None,
                 plan_more: false,
+                prune_at: PRUNE_SLACK,
                 judge_at: now,
             },
             quarantine: outset.quarantine,

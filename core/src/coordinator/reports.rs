@@ -209,6 +209,7 @@ impl Term {
                 .answer(request, &report)
                 .unwrap_or_else(|| answer_by_row(workload, &report)),
         };
+        self.commits.note_source(source);
         self.reply_after(request, status, effects);
     }
 

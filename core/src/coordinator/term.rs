@@ -58,6 +58,8 @@ pub(crate) struct Pace {
     pub(super) eligible_at: Option<Timestamp>,
     /// The scheduler has more to do than one step took.
     pub(super) plan_more: bool,
+    /// Memory is looked through for idle workloads when it holds so many.
+    pub(super) prune_at: usize,
     /// No tick is judged again before this moment, so that a late listener does not spin.
     pub(super) judge_at: Timestamp,
 }

@@ -1,18 +1,19 @@
-//! Workers come, speak, fall silent and go.
+//! Workers come and go, and their rows with them.
 //!
-//! Owns registration, heartbeats, deregistration and the judgement of silences. What becomes of an
-//! attempt once it is over is `outcomes`'s.
+//! Owns registration, deregistration, and every write of a worker's row. What a worker says is
+//! `heartbeats`'s, what its silence means `silence`'s, and what becomes of an attempt that is over
+//! `outcomes`'s. Keeps: one incarnation at a time has an id, and one that ended never comes back.
 
 use super::term::Term;
 use crate::{
-    Config, Effect, Reply, ReplyStatus, Request, StopOrder,
-    batch::{Actor, WorkerRecord, WorkerWrite},
+    Effect, ReplyStatus, Request,
+    batch::{WorkerRecord, WorkerWrite},
     event::WorkerMessage,
-    fleet::{Committed, Presence, ReportedStatus, Silence, Worker, WorkerDesired, WorkerStatus},
-    ids::{Attempt, BatchNumber, Incarnation, WishRevision, WorkerId, WorkloadId},
+    fleet::{Committed, Presence, ReportedStatus, Worker, WorkerDesired, WorkerStatus},
+    ids::{BatchNumber, Incarnation, WishRevision, WorkerId, WorkloadId},
     scheduling::{Tags, WorkerView},
     time::{Duration, Timestamp},
-    workload::{Cause, Move, OnLeaseLoss, Over, Status},
+    workload::Over,
 };
 use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 
@@ -196,159 +197,6 @@ impl Term {
         self.enlist(request, registration, desired, revision, drain_deadline);
     }
 
-    pub(super) fn on_heartbeat(
-        &mut self,
-        request: &Request,
-        says: ReportedStatus,
-        running: &[(WorkloadId, Attempt)],
-        effects: &mut Vec<Effect>,
-    ) {
-        let ended = self.fleet.has_ended(&request.worker, &request.incarnation);
-        let known = self.fleet.get(&request.worker);
-        let Some(worker) = known.filter(|w| w.is_current(&request.incarnation) && !ended) else {
-            if ended {
-                return self.reply_after(request, ReplyStatus::IncarnationEnded, effects);
-            }
-            return self.reply_plain(request, ReplyStatus::UnknownWorker, effects);
-        };
-        if worker.is_dead() {
-            return self.reply_after(request, ReplyStatus::IncarnationEnded, effects);
-        }
-        if worker
-            .committed
-            .as_ref()
-            .is_none_or(|c| c.incarnation != request.incarnation)
-        {
-            // Its registration is on its way to the database, and answered then.
-            return effects.push(Effect::Forget {
-                to: request.reply_to,
-            });
-        }
-        let is_newest = worker
-            .last_sequence()
-            .is_none_or(|last| request.sequence > last);
-        self.hear(request, says);
-        self.repeat_drain(request, says, effects);
-        let stop = if is_newest {
-            self.compare(request, running)
-        } else {
-            Vec::new()
-        };
-        let Some(worker) = self.fleet.get(&request.worker) else {
-            return;
-        };
-        let lease = worker.lease_to_tell(&self.config);
-        effects.push(Effect::Reply {
-            to: request.reply_to,
-            generation: self.generation,
-            reply: Reply {
-                status: ReplyStatus::Ok,
-                lease,
-                heartbeat: lease / 4,
-                stop,
-            },
-        });
-    }
-
-    /// Takes in a heartbeat's state; what it changes in the row is gathered, its answer waits for
-    /// nothing.
-    pub(super) fn hear(&mut self, request: &Request, says: ReportedStatus) {
-        let room = self.room();
-        let Some(worker) = self.fleet.get_mut(&request.worker) else {
-            return;
-        };
-        worker.hear(self.now, request.sequence, says);
-        let lease_grew = worker.record.longest_lease < self.config.heartbeat_timeout;
-        let status_moves = worker.status_due() != worker.record.status;
-        if (lease_grew || status_moves) && room > 0 {
-            worker.record.longest_lease = worker
-                .record
-                .longest_lease
-                .max(self.config.heartbeat_timeout);
-            self.put_worker(&request.worker);
-        }
-        self.fleet.schedule(&self.config, &request.worker);
-        self.show_worker(&request.worker);
-    }
-
-    /// A worker that is being emptied is told so with each heartbeat that does not say it knows.
-    fn repeat_drain(&self, request: &Request, says: ReportedStatus, effects: &mut Vec<Effect>) {
-        let Some(worker) = self.fleet.get(&request.worker) else {
-            return;
-        };
-        let is_committed = self.is_committed(worker.written);
-        let drains = worker.desired == WorkerDesired::Drain && says == ReportedStatus::Healthy;
-        if drains && is_committed {
-            effects.push(self.drain_effect(worker));
-        }
-    }
-
-    fn drain_effect(&self, worker: &Worker) -> Effect {
-        Effect::DrainWorker {
-            generation: self.generation,
-            worker: worker.record.worker.clone(),
-            incarnation: worker.record.incarnation.clone(),
-            deadline: worker.drain_deadline.map(|at| at.since(self.wall())),
-        }
-    }
-
-    /// Compares what a worker says it runs with what is its own: being listed implies started, and
-    /// what is not its own is to stop. Not being listed means nothing.
-    fn compare(&mut self, request: &Request, running: &[(WorkloadId, Attempt)]) -> Vec<StopOrder> {
-        let mut stop = Vec::new();
-        for &(id, attempt) in running {
-            let workload = self.workloads.get(&id);
-            let own = workload.is_some_and(|w| {
-                w.open_by(&request.worker, &request.incarnation, attempt)
-                    .is_some()
-            });
-            let is_settled = workload.is_none_or(|w| self.is_committed(w.written));
-            if own {
-                self.note_listed(id, &request.worker);
-            } else if is_settled && !self.endings.is_reported(id, attempt) {
-                stop.push(StopOrder {
-                    workload: id,
-                    attempt,
-                    cause: Cause::Superseded,
-                    deadline: Config::STOP_DEADLINE,
-                });
-            }
-        }
-        for id in self.open_on(&request.worker) {
-            stop.extend(self.stop_order(id, &request.incarnation));
-        }
-        stop
-    }
-
-    fn note_listed(&mut self, id: WorkloadId, worker: &WorkerId) {
-        let is_told = self.workloads.get(&id).is_some_and(|workload| {
-            let told = workload.open.as_ref().and_then(|open| open.told_at);
-            workload.status() == Status::Scheduled && told.is_some()
-        });
-        if is_told && self.room() > 0 {
-            let actor = Actor::Worker(worker.clone());
-            self.change(id, Some(super::term::Step::new(Move::Start, actor)), |_| {});
-        }
-    }
-
-    /// The committed order to stop a workload's open attempt, if there is one for this incarnation.
-    pub(super) fn stop_order(
-        &self,
-        id: WorkloadId,
-        incarnation: &Incarnation,
-    ) -> Option<StopOrder> {
-        let workload = self.workloads.get(&id)?;
-        let open = workload.open.as_ref()?;
-        let cause = workload.stopping()?;
-        let is_due = open.incarnation == *incarnation && self.is_committed(open.stop_in);
-        is_due.then_some(StopOrder {
-            workload: id,
-            attempt: workload.attempt(),
-            cause,
-            deadline: Config::STOP_DEADLINE,
-        })
-    }
-
     /// It says that everything of it has ended.
     pub(super) fn on_deregister(&mut self, request: &Request, effects: &mut Vec<Effect>) {
         let known = self.fleet.get(&request.worker);
@@ -436,6 +284,12 @@ impl Term {
         self.scheduler.set_worker(id.clone(), view, placeable);
     }
 
+    /// Tells the scheduler whether a worker that it knows may be used.
+    pub(super) fn show_placeable(&mut self, id: &WorkerId) {
+        let placeable = self.fleet.get(id).is_some_and(Worker::is_placeable);
+        self.scheduler.set_placeable(id, placeable);
+    }
+
     /// A worker's row is in the database as it was gathered.
     pub(super) fn settle_worker(&mut self, write: &WorkerWrite, effects: &mut Vec<Effect>) {
         let id = write.worker();
@@ -466,87 +320,8 @@ impl Term {
         if now_drains && let Some(worker) = self.fleet.get(id) {
             effects.push(self.drain_effect(worker));
         }
-        self.show_worker(id);
+        self.show_placeable(id);
         self.drop_row_if_done(id);
-    }
-
-    /// Looks at the silences that are due; they are judged up to what has been listened to.
-    pub(super) fn on_silences_due(&mut self, heard_until: Timestamp) {
-        while let Some(id) = self.fleet.silences.pop_due(heard_until) {
-            if self.room() == 0 {
-                self.fleet
-                    .silences
-                    .set(id, self.now.plus(Duration::from_millis(100)));
-                break;
-            }
-            match self.fleet.judge(&self.config, &id, heard_until) {
-                Silence::Short => {}
-                Silence::Quiet => self.note_quiet(&id),
-                Silence::LeaseOver => self.lapse(&id),
-                Silence::Dead => {
-                    self.lapse(&id);
-                    self.bury(&id);
-                }
-            }
-            self.fleet.schedule(&self.config, &id);
-        }
-        self.pace.judge_at = self.now.plus(Duration::from_millis(10));
-    }
-
-    fn note_quiet(&mut self, id: &WorkerId) {
-        if let Some(worker) = self.fleet.get_mut(id)
-            && let Presence::Heard { is_quiet, .. } = &mut worker.presence
-        {
-            *is_quiet = true;
-        }
-        self.show_worker(id);
-    }
-
-    /// The lease is over, with its margin: so is everything that ends with it.
-    fn lapse(&mut self, id: &WorkerId) {
-        let Some(worker) = self.fleet.get_mut(id) else {
-            return;
-        };
-        if worker.presence == Presence::Lapsed {
-            return;
-        }
-        worker.presence = Presence::Lapsed;
-        let ends_all = worker.is_dead();
-        self.show_worker(id);
-        self.call_over(id, Over::Lost, |policy| {
-            ends_all || policy == OnLeaseLoss::Stop
-        });
-    }
-
-    /// Silent for too long: DEAD, and everything of it is given away.
-    fn bury(&mut self, id: &WorkerId) {
-        if self.fleet.get(id).is_some_and(Worker::is_dead) {
-            return;
-        }
-        self.end_incarnation(id);
-        self.call_over(id, Over::Lost, |_| true);
-    }
-
-    /// Attempts of a worker's current incarnation are proven to be over.
-    pub(super) fn call_over(
-        &mut self,
-        id: &WorkerId,
-        over: Over,
-        includes: impl Fn(OnLeaseLoss) -> bool,
-    ) {
-        for workload in self.open_on(id) {
-            let Some(held) = self.workloads.get_mut(&workload) else {
-                continue;
-            };
-            let (attempt, policy) = (held.attempt(), held.row.on_lease_loss);
-            if let Some(open) = &mut held.open
-                && !open.is_over
-                && includes(policy)
-            {
-                open.is_over = true;
-                self.over.push_back((workload, attempt, over));
-            }
-        }
     }
 
     /// The workloads whose open attempt is on this worker id.
@@ -565,7 +340,12 @@ impl Term {
         self.by_worker.values().map(BTreeSet::len).sum()
     }
 
-    fn reply_plain(&self, request: &Request, status: ReplyStatus, effects: &mut Vec<Effect>) {
+    pub(super) fn reply_plain(
+        &self,
+        request: &Request,
+        status: ReplyStatus,
+        effects: &mut Vec<Effect>,
+    ) {
         let pending = crate::persist::PendingReply {
             to: request.reply_to,
             worker: request.worker.clone(),

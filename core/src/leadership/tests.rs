@@ -95,7 +95,7 @@ impl Node {
     }
 
     fn asked(&self) -> AskId {
-        let asks = self.steps.iter().filter_map(|step| match step {
+        let mut asks = self.steps.iter().filter_map(|step| match step {
             Step::Take { ask, .. } | Step::Read { ask, .. } | Step::Renew { ask, .. } => Some(*ask),
             Step::Resign { .. }
             | Step::Announce { .. }
