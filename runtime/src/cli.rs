@@ -37,11 +37,7 @@ use failure::{Failure, Outcome};
 
 /// Coordinates long-running workloads across workers.
 #[derive(Debug, Parser)]
-#[command(
-    name = "niyanta",
-    version,
-    max_term_width = 100
-)]
+#[command(name = "niyanta", version, max_term_width = 100)]
 #[command(after_help = "\
 Try it:
   niyanta dev                                        start everything on this machine

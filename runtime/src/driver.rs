@@ -179,6 +179,7 @@ pub(crate) struct Driver {
 ///
 /// # Errors
 /// When a subscription is refused for good. A broker that is merely away is not an error.
+#[expect(clippy::too_many_lines, reason = "the parts are named once, in a row")]
 pub async fn start(
     config: CoreConfig,
     identity: Identity,

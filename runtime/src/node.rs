@@ -122,6 +122,10 @@ impl Node {
     /// # Errors
     /// When the address is taken, the schema is not this program's, or the broker cannot carry the
     /// protocol.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the parts are started once, in a row"
+    )]
     pub async fn start(
         config: &Config,
         incarnation: Incarnation,

@@ -167,11 +167,11 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 /// The keys of the run before when the database still knows them; else a new customer and new keys.
 async fn ensure_tenant(store: &dyn Store, path: &Path) -> anyhow::Result<DevKeys> {
-    if let Some(keys) = read_keys(path)? {
-        if let Some(customer) = customer_of(store, &keys).await? {
-            ensure_configs(store, customer).await?;
-            return Ok(keys);
-        }
+    if let Some(keys) = read_keys(path)?
+        && let Some(customer) = customer_of(store, &keys).await?
+    {
+        ensure_configs(store, customer).await?;
+        return Ok(keys);
     }
     let customer = CustomerRecord {
         id: CustomerId(Uuid::now_v7().as_u128()),

@@ -54,7 +54,7 @@ impl Known {
             self.migrations()
                 .any(|it| it.version == row.version && *it.checksum == *row.checksum)
         };
-        if !applied.iter().all(|row| known(row)) {
+        if !applied.iter().all(known) {
             return Err(SchemaError::Unknown { found, wanted });
         }
         let done = applied.iter().filter(|row| row.success).count();

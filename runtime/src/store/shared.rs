@@ -40,7 +40,7 @@ pub(super) fn wish_refusal(wish: &Wish, row: Box<WorkloadView>) -> Option<WishOu
     if row.desired == wish.desired {
         return Some(WishOutcome::Already(row));
     }
-    (row.desired == Desired::Cancel).then(|| WishOutcome::Refused(row))
+    (row.desired == Desired::Cancel).then_some(WishOutcome::Refused(row))
 }
 
 /// Who acts, for the admin audit.

@@ -83,10 +83,8 @@ async fn fetch_applied(conn: &mut PgConnection) -> Result<Vec<Applied>, sqlx::Er
 }
 
 fn is_undefined_table(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Database(error) => error.code().as_deref() == Some(UNDEFINED_TABLE),
-        _ => false,
-    }
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.as_deref() == Some(UNDEFINED_TABLE)
 }
 
 impl Session {

@@ -236,6 +236,10 @@ fn discard(conn: PoolConnection<Postgres>) {
 }
 
 /// Whether the connection stands between two statements after this error.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "sqlx::Error is foreign and non-exhaustive"
+)]
 fn is_whole(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => !error.code().is_some_and(|code| ends_session(&code)),
@@ -252,6 +256,10 @@ fn ends_session(code: &str) -> bool {
 }
 
 /// An error before anything was sent.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "sqlx::Error is foreign and non-exhaustive"
+)]
 fn not_sent(error: sqlx::Error) -> StoreError {
     let refused_us = match &error {
         // Wrong password, no such database or role, or an isolation level that is not ours.
@@ -269,6 +277,10 @@ fn not_sent(error: sqlx::Error) -> StoreError {
 }
 
 /// An error after a statement was, or may have been, sent.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "sqlx::Error is foreign and non-exhaustive"
+)]
 fn classify(error: sqlx::Error, kind: Kind) -> StoreError {
     let code = match &error {
         sqlx::Error::Database(error) => error.code().map(Cow::into_owned),
