@@ -63,10 +63,10 @@ async fn a_paused_hash_tree_resumes_where_it_stopped_through_a_follower() {
     let client = cluster.customer(cluster.follower().await);
     let tree = cluster.big_tree();
     let id = client.submit("hash_tree", json!({"path": tree})).await;
-    let progress = |workload: &Value| workload["progress_percent"].as_u64().unwrap_or(0);
+    let progress = |workload: &Value| workload["progress_percent"].as_f64().unwrap_or(0.0);
     client
         .wait_until(&id, "some progress", Duration::from_secs(60), |w| {
-            progress(w) >= 35
+            progress(w) >= 35.0
         })
         .await;
 
@@ -89,7 +89,7 @@ async fn a_paused_hash_tree_resumes_where_it_stopped_through_a_follower() {
         progress(&running)
     );
     assert!(
-        progress(&running) >= 10,
+        progress(&running) >= 10.0,
         "it began again at the beginning: {running:#}"
     );
     client
