@@ -452,19 +452,14 @@ impl Machine {
                 }
                 self.requests
                     .retain(|_, pending| pending.about.is_last_report());
-                self.phase = Phase::Leaving(now.plus(FAREWELL));
-                let nothing = wire::Nothing {};
-                self.request(
-                    now,
-                    About::Deregister,
-                    "worker.deregister",
-                    nothing,
-                    actions,
-                );
+                self.say_farewell(now, actions);
             }
-            Phase::Registering | Phase::Waiting(_) if self.held.is_empty() || now >= until => {
-                self.leave(actions);
+            // The leader may have taken the registration in, and only its answer is missing.
+            Phase::Registering if self.held.is_empty() || now >= until => {
+                self.requests.clear();
+                self.say_farewell(now, actions);
             }
+            Phase::Waiting(_) if self.held.is_empty() || now >= until => self.leave(actions),
             Phase::Registered(_)
             | Phase::Registering
             | Phase::Waiting(_)
@@ -472,6 +467,18 @@ impl Machine {
             | Phase::Leaving(_)
             | Phase::Gone => {}
         }
+    }
+
+    fn say_farewell(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        self.phase = Phase::Leaving(now.plus(FAREWELL));
+        let nothing = wire::Nothing {};
+        self.request(
+            now,
+            About::Deregister,
+            "worker.deregister",
+            nothing,
+            actions,
+        );
     }
 
     fn leave(&mut self, actions: &mut Vec<Action>) {

@@ -53,11 +53,13 @@ pub(super) async fn run(
                 Some(event) => event,
                 None => return Err(WorkerError::BrokerClosed),
             },
-            Some(ended) = shell.tasks.join_next() => shell.on_joined(ended),
             Some(event) = events.recv() => event,
+            // Ends come as events, in order with what was said before them.
+            Some(_) = shell.tasks.join_next() => continue,
         };
         shell.step(event);
     }
+    drop(events);
     shell.end().await
 }
 
@@ -107,8 +109,7 @@ struct Shell {
     machine: Machine,
     handlers: BTreeMap<String, Arc<dyn WorkloadHandler>>,
     controls: BTreeMap<Key, Control>,
-    tasks: JoinSet<(Key, Outcome)>,
-    ended: BTreeMap<tokio::task::Id, Key>,
+    tasks: JoinSet<()>,
     events: mpsc::Sender<Event>,
     lease: watch::Sender<Timestamp>,
     outgoing: mpsc::Sender<Outgoing>,
@@ -149,7 +150,6 @@ impl Shell {
             config,
             controls: BTreeMap::new(),
             tasks: JoinSet::new(),
-            ended: BTreeMap::new(),
             events,
             lease: watch::Sender::new(Timestamp::ZERO),
             outgoing,
@@ -162,6 +162,15 @@ impl Shell {
     }
 
     fn step(&mut self, event: Event) {
+        if let Event::Ended {
+            workload,
+            attempt,
+            outcome,
+        } = &event
+        {
+            tracing::info!(%workload, %attempt, outcome = outcome.kind(), "ended");
+            self.controls.remove(&(*workload, *attempt));
+        }
         let mut actions = std::mem::take(&mut self.actions);
         let (now, wall) = (self.config.clock.now(), wall_clock());
         self.machine.handle(now, wall, event, &mut actions);
@@ -224,35 +233,21 @@ impl Shell {
         let events = self.events.clone();
         let (context, control) = Context::new(assignment, events, self.lease.subscribe());
         self.controls.insert(key, control);
-        let task = self.tasks.spawn(async move {
+        let (workload, attempt) = key;
+        let ends = self.events.clone();
+        self.tasks.spawn(async move {
             let outcome = match handler {
-                Some(handler) => attempt(handler.as_ref(), context).await,
+                Some(handler) => run_attempt(handler.as_ref(), context).await,
                 None => Outcome::permanent("this worker does not know the workload type"),
             };
-            (key, outcome)
+            let ended = Event::Ended {
+                workload,
+                attempt,
+                outcome,
+            };
+            // Without a receiver the process is ending, and nobody is left to tell.
+            let _ = ends.send(ended).await;
         });
-        self.ended.insert(task.id(), key);
-    }
-
-    fn on_joined(&mut self, joined: Result<(Key, Outcome), tokio::task::JoinError>) -> Event {
-        let (key, outcome) = match joined {
-            Ok(ended) => ended,
-            Err(error) => {
-                let key = self.ended.get(&error.id()).copied();
-                let Some(key) = key else {
-                    return Event::Tick;
-                };
-                (key, Outcome::transient("the handler was aborted"))
-            }
-        };
-        self.ended.retain(|_, ended| *ended != key);
-        self.controls.remove(&key);
-        tracing::info!(workload = %key.0, attempt = %key.1, outcome = outcome.kind(), "ended");
-        Event::Ended {
-            workload: key.0,
-            attempt: key.1,
-            outcome,
-        }
     }
 
     /// Everything must be over when this returns.
@@ -277,7 +272,7 @@ impl Shell {
 }
 
 /// One attempt from its start to its end, or to its killing.
-async fn attempt(handler: &dyn WorkloadHandler, context: Context) -> Outcome {
+async fn run_attempt(handler: &dyn WorkloadHandler, context: Context) -> Outcome {
     let kill = context.kill.clone();
     let patience = handler.kill_patience();
     let mut run = AssertUnwindSafe(handler.run(context)).catch_unwind();
