@@ -135,7 +135,7 @@ pub struct MigrationReport {
 pub async fn open(url: &str, options: &Options) -> Result<Arc<dyn Store>, StoreError> {
     match Backend::of(url)? {
         Backend::Postgres => Ok(Arc::new(postgres::PostgresStore::connect(url, options)?)),
-        Backend::Sqlite => Err(StoreError::Failed("no SQLite yet".into())),
+        Backend::Sqlite => Ok(Arc::new(sqlite::SqliteStore::open(url, options)?)),
     }
 }
 
@@ -145,7 +145,7 @@ pub async fn open(url: &str, options: &Options) -> Result<Arc<dyn Store>, StoreE
 pub async fn migrate(url: &str, repair: bool) -> Result<MigrationReport, SchemaError> {
     match Backend::of(url)? {
         Backend::Postgres => postgres::PostgresStore::migrate(url, repair).await,
-        Backend::Sqlite => Err(StoreError::Failed("no SQLite yet".into()).into()),
+        Backend::Sqlite => sqlite::SqliteStore::migrate(url, repair).await,
     }
 }
 

@@ -1,0 +1,8 @@
+//! What every store must do, tried on SQLite and on a real Postgres.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
+mod rig;
+mod server;
+
+mod commits;
+mod leadership;
