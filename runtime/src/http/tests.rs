@@ -119,15 +119,7 @@ impl Rig {
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
-        let response = router(self.state.clone()).oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = to_bytes(body, usize::MAX).await.unwrap();
-        assert!(parts.headers.contains_key("x-request-id"));
-        Answer {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            text: String::from_utf8(bytes.to_vec()).unwrap(),
-        }
+        send(&self.state, request).await
     }
 
     /// By the customer's own key.
@@ -139,6 +131,18 @@ impl Rig {
     /// By the customer's own key.
     async fn post(&self, uri: &str, body: &Json) -> Answer {
         self.send(post(uri, &self.own, body.to_string())).await
+    }
+}
+
+async fn send(state: &ApiState, request: Request<Body>) -> Answer {
+    let response = router(state.clone()).oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, usize::MAX).await.unwrap();
+    assert!(parts.headers.contains_key("x-request-id"));
+    Answer {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        text: String::from_utf8(bytes.to_vec()).unwrap(),
     }
 }
 
@@ -206,6 +210,8 @@ fn workload(status: Status) -> WorkloadView {
     }
 }
 
+#[cfg(feature = "real")]
+mod behaviour;
 mod control;
 mod edges;
 mod keys;
