@@ -4,6 +4,7 @@
 //! whom it concerns, carries out what follows, and shows it to the properties. There is no async, no
 //! thread and no entropy here: a run is a function of its plan.
 
+mod answers;
 mod api;
 mod driver;
 mod faults;
