@@ -4,5 +4,12 @@
 mod rig;
 mod server;
 
+mod admin;
+mod beside;
 mod commits;
 mod leadership;
+mod reads;
+mod schema;
+mod sleepers;
+mod submissions;
+mod wishes;

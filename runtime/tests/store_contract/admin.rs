@@ -1,0 +1,348 @@
+//! Customers, keys, configs, workers and coordinators.
+
+use crate::rig::{
+    Rig, batch, config_record, ended, incarnation, on_both, page, put_worker, worker,
+};
+use niyanta_core::{
+    fleet::{WorkerDesired, WorkerStatus},
+    ids::{CustomerId, WishRevision},
+    snapshot::Load,
+    time::{Duration, WallTime},
+    workload::{AuditKind, Status},
+};
+use runtime::store::{
+    AdminActor, Commit, ConfigId, CoordinatorRecord, CreateConfig, CustomerPatch, DeleteConfig,
+    KeyId, KeyRecord, ReplaceConfig, Tier, WorkerFilter, WorkerWish,
+};
+use std::sync::Arc;
+
+on_both! {
+    a_customer_is_patched_and_listed
+    a_key_is_found_used_and_revoked
+    configs_keep_their_types_apart
+    a_config_in_use_is_not_deleted
+    operators_wishes_reach_the_leader
+    coordinators_come_and_go
+}
+
+async fn a_customer_is_patched_and_listed(rig: Rig) {
+    let patch = CustomerPatch {
+        name: Some(String::from("new")),
+        tier: Some(Tier::Premium),
+        max_queue_depth: Some(Some(3)),
+        ..CustomerPatch::default()
+    };
+    let actor = AdminActor::Key(KeyId(1));
+    let view = rig
+        .store
+        .patch_customer(rig.customer, &patch, &actor)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((view.name.as_str(), view.tier), ("new", Tier::Premium));
+    assert_eq!(
+        (
+            view.limits.max_queue_depth,
+            view.limits.max_concurrent_workloads
+        ),
+        (3, 500)
+    );
+    let back = CustomerPatch {
+        max_queue_depth: Some(None),
+        ..CustomerPatch::default()
+    };
+    rig.store
+        .patch_customer(rig.customer, &back, &actor)
+        .await
+        .unwrap();
+    let listed = rig.store.customers(&page(10)).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].limits.max_queue_depth, 2_000);
+    let nobody = rig
+        .store
+        .patch_customer(CustomerId(404), &back, &actor)
+        .await
+        .unwrap();
+    assert!(nobody.is_none());
+    let audit = rig.store.admin_audit(None, 10).await.unwrap();
+    let actions: Vec<&str> = audit.iter().map(|event| event.action.as_str()).collect();
+    assert_eq!(
+        actions,
+        ["customer.created", "customer.updated", "customer.updated"]
+    );
+    assert_eq!(
+        audit.iter().map(|event| event.sequence).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    assert_eq!(audit[1].actor_id, KeyId(1).to_string());
+    assert_eq!(audit[1].details["max_queue_depth"], 3);
+    assert_eq!(rig.store.admin_audit(Some(2), 10).await.unwrap().len(), 1);
+}
+
+async fn a_key_is_found_used_and_revoked(rig: Rig) {
+    let actor = AdminActor::CommandLine;
+    let record = |number: u8, customer| KeyRecord {
+        id: KeyId(number.into()),
+        customer,
+        name: String::from("k"),
+        prefix: String::from("nyt_ab"),
+        secret_hash: [number; 32],
+        expires_at: None,
+    };
+    let customers = record(1, Some(rig.customer));
+    let made = rig
+        .store
+        .create_key(&customers, &actor)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        rig.store
+            .create_key(&customers, &actor)
+            .await
+            .unwrap()
+            .unwrap(),
+        made
+    );
+    rig.store
+        .create_key(&record(2, None), &actor)
+        .await
+        .unwrap()
+        .unwrap();
+    let stranger = record(3, Some(CustomerId(404)));
+    assert!(
+        rig.store
+            .create_key(&stranger, &actor)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(
+        rig.store
+            .find_key(&[1; 32])
+            .await
+            .unwrap()
+            .unwrap()
+            .customer,
+        Some(rig.customer)
+    );
+    assert!(rig.store.find_key(&[9; 32]).await.unwrap().is_none());
+    rig.store
+        .record_key_use(&[(KeyId(1), WallTime(50)), (KeyId(404), WallTime(1))])
+        .await
+        .unwrap();
+    let keys = rig
+        .store
+        .keys(Some(rig.customer), &page(10))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((keys.len(), keys[0].last_used_at), (1, Some(WallTime(50))));
+    assert_eq!(
+        rig.store
+            .keys(None, &page(10))
+            .await
+            .unwrap()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert!(
+        rig.store
+            .keys(Some(CustomerId(404)), &page(10))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let first = rig
+        .store
+        .revoke_key(KeyId(1), &actor)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(first.revoked_at.is_some());
+    assert_eq!(
+        rig.store
+            .revoke_key(KeyId(1), &actor)
+            .await
+            .unwrap()
+            .unwrap(),
+        first
+    );
+    assert!(
+        rig.store
+            .revoke_key(KeyId(404), &actor)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let audit = rig.store.admin_audit(None, 10).await.unwrap();
+    let actions: Vec<&str> = audit
+        .iter()
+        .skip(1)
+        .map(|event| event.action.as_str())
+        .collect();
+    assert_eq!(actions, ["key.created", "key.created", "key.revoked"]);
+}
+
+async fn configs_keep_their_types_apart(rig: Rig) {
+    let taken = config_record(ConfigId(71), "sleep");
+    let answer = rig.store.create_config(rig.customer, &taken).await.unwrap();
+    assert_eq!(answer, CreateConfig::TypeTaken);
+    let second = config_record(ConfigId(72), "exec");
+    let answer = rig
+        .store
+        .create_config(rig.customer, &second)
+        .await
+        .unwrap();
+    let CreateConfig::Created(row) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(row.record, second);
+    let again = rig
+        .store
+        .create_config(rig.customer, &second)
+        .await
+        .unwrap();
+    assert_eq!(again, CreateConfig::Created(row));
+    let clash = config_record(ConfigId(72), "sleep");
+    let answer = rig
+        .store
+        .replace_config(rig.customer, &clash)
+        .await
+        .unwrap();
+    assert_eq!(answer, ReplaceConfig::TypeTaken);
+    let moved = config_record(ConfigId(72), "other");
+    let answer = rig
+        .store
+        .replace_config(rig.customer, &moved)
+        .await
+        .unwrap();
+    assert!(matches!(answer, ReplaceConfig::Replaced(row) if row.record == moved));
+    let nothing = config_record(ConfigId(404), "more");
+    let answer = rig
+        .store
+        .replace_config(rig.customer, &nothing)
+        .await
+        .unwrap();
+    assert_eq!(answer, ReplaceConfig::NotFound);
+    assert_eq!(
+        rig.store
+            .configs(rig.customer, &page(10))
+            .await
+            .unwrap()
+            .len(),
+        2
+    );
+    assert!(
+        rig.store
+            .config(CustomerId(8), ConfigId(72))
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+async fn a_config_in_use_is_not_deleted(rig: Rig) {
+    rig.submit(1).await;
+    let delete = || rig.store.delete_config(rig.customer, rig.config);
+    assert_eq!(delete().await.unwrap(), DeleteConfig::InUse);
+    let generation = rig.lead().await;
+    let mut end = batch(generation, 1);
+    end.workloads.push(ended(
+        &rig.row(1).await,
+        Status::Cancelled,
+        AuditKind::Cancelled,
+    ));
+    assert_eq!(
+        rig.store.commit(&Arc::new(end)).await.unwrap(),
+        Commit::Applied
+    );
+    assert_eq!(delete().await.unwrap(), DeleteConfig::Deleted);
+    assert_eq!(delete().await.unwrap(), DeleteConfig::NotFound);
+}
+
+async fn operators_wishes_reach_the_leader(rig: Rig) {
+    let generation = rig.lead().await;
+    let wish = |name: &str, desired, deadline| WorkerWish {
+        worker: worker(name),
+        desired,
+        deadline,
+        actor: AdminActor::CommandLine,
+    };
+    let drain = wish("w1", WorkerDesired::Drain, Some(Duration::from_secs(60)));
+    assert!(rig.store.wish_worker(&drain).await.unwrap().is_none());
+    let mut put = batch(generation, 1);
+    put.workers
+        .extend([put_worker("w1", "w1.1"), put_worker("w2", "w2.1")]);
+    assert_eq!(
+        rig.store.commit(&Arc::new(put)).await.unwrap(),
+        Commit::Applied
+    );
+    let view = rig.store.wish_worker(&drain).await.unwrap().unwrap();
+    assert_eq!(
+        (view.desired, view.status),
+        (WorkerDesired::Drain, WorkerStatus::Healthy)
+    );
+    let unseen = rig
+        .store
+        .load(&Load::WorkerWishes, 10)
+        .await
+        .unwrap()
+        .value
+        .workers;
+    assert_eq!(unseen.len(), 1);
+    assert_eq!(unseen[0].wish_revision, WishRevision(1));
+    assert!(unseen[0].drain_deadline.is_some());
+    let after = rig
+        .store
+        .workers(&WorkerFilter::default(), Some(&worker("w1")), 10)
+        .await
+        .unwrap();
+    assert_eq!(after.len(), 1);
+    let dead = WorkerFilter {
+        status: vec![WorkerStatus::Dead],
+    };
+    assert!(rig.store.workers(&dead, None, 10).await.unwrap().is_empty());
+    rig.store
+        .wish_worker(&wish("w1", WorkerDesired::Run, None))
+        .await
+        .unwrap()
+        .unwrap();
+    let audit = rig.store.admin_audit(Some(1), 10).await.unwrap();
+    let actions: Vec<&str> = audit.iter().map(|event| event.action.as_str()).collect();
+    assert_eq!(actions, ["worker.drain", "worker.undrain"]);
+}
+
+async fn coordinators_come_and_go(rig: Rig) {
+    let record = |name: &str| CoordinatorRecord {
+        coordinator_id: format!("label of {name}"),
+        incarnation: incarnation(name),
+        address: String::from("127.0.0.1:1"),
+        version: String::from("0.1"),
+    };
+    rig.store.record_coordinator(&record("me")).await.unwrap();
+    rig.store.record_coordinator(&record("you")).await.unwrap();
+    rig.store.record_coordinator(&record("me")).await.unwrap();
+    let generation = rig.lead().await;
+    let rows = rig
+        .store
+        .coordinators(Duration::from_secs(60))
+        .await
+        .unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!((rows[0].is_leader, rows[0].generation), (true, generation));
+    assert!(!rows[1].is_leader && rows[0].last_seen > rows[0].started_at);
+    rig.store
+        .remove_coordinator(&incarnation("me"))
+        .await
+        .unwrap();
+    assert_eq!(
+        rig.store
+            .coordinators(Duration::from_secs(60))
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}
