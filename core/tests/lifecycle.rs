@@ -338,3 +338,55 @@ fn being_listed_means_started_and_not_being_listed_means_nothing() {
     assert_eq!(reply.stop[0].attempt, Attempt(7));
     assert_eq!(reply.stop[0].cause, Cause::Superseded);
 }
+
+#[test]
+fn a_paused_workload_was_stopped_first_and_resumes_as_a_new_attempt() {
+    let mut world = World::new();
+    world.join("w1");
+    let id = world.submit(1);
+    world.wish(id, Desired::Pause);
+    assert_eq!(world.status(id), Status::Paused);
+    assert_eq!(world.told_stop(id), Some(Cause::Paused));
+    world.advance(10 * SECOND);
+    world.wish(id, Desired::Run);
+    assert_eq!(
+        (world.status(id), world.attempt(id)),
+        (Status::Running, Attempt(2))
+    );
+    world.wish(id, Desired::Cancel);
+    assert_eq!(world.status(id), Status::Cancelled);
+}
+
+#[test]
+fn a_refused_checkpoint_is_refused_alone_and_the_attempt_goes_on() {
+    let mut world = World::new();
+    world.join("w1");
+    let id = world.submit(1);
+    let checkpoint = WorkerMessage::Checkpoint {
+        workload: id,
+        attempt: Attempt(1),
+        checkpoint_sequence: 1,
+        content: Content::Refused,
+    };
+    assert_eq!(world.ask("w1", checkpoint), Some(ReplyStatus::Refused));
+    assert_eq!(world.status(id), Status::Running);
+    assert_eq!(world.complete("w1", id), Some(ReplyStatus::Ok));
+}
+
+#[test]
+fn a_cancel_before_the_assignment_was_told_waits_for_the_worker_to_deny_it() {
+    let mut world = World::new();
+    world.join("w1");
+    world.agent("w1").obeys = false;
+    world.holds_batches = true;
+    let id = world.submit(1);
+    world.wish(id, Desired::Cancel);
+    world.release();
+    assert_eq!(world.assignments(id), 0);
+    assert_eq!(world.status(id), Status::Scheduled);
+    assert_eq!(
+        world.stopped("w1", id, Cause::Cancelled),
+        Some(ReplyStatus::Ok)
+    );
+    assert_eq!(world.status(id), Status::Cancelled);
+}

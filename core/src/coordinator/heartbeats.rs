@@ -7,7 +7,7 @@ use super::term::{Step, Term};
 use crate::{
     Config, Effect, Reply, ReplyStatus, Request, StopOrder,
     batch::Actor,
-    fleet::{ReportedStatus, Worker, WorkerDesired},
+    fleet::{ReportedStatus, Worker, WorkerDesired, WorkerStatus},
     ids::{Attempt, Incarnation, WorkerId, WorkloadId},
     workload::{Cause, Move, Status},
 };
@@ -94,7 +94,10 @@ impl Term {
         let Some(worker) = self.fleet.get(&request.worker) else {
             return;
         };
-        let is_committed = self.is_committed(worker.written);
+        let committed = worker.committed.as_ref();
+        let is_committed = committed.is_some_and(|row| {
+            row.status == WorkerStatus::Draining && row.incarnation == request.incarnation
+        });
         let drains = worker.desired == WorkerDesired::Drain && says == ReportedStatus::Healthy;
         if drains && is_committed {
             effects.push(self.drain_effect(worker));

@@ -93,7 +93,7 @@ impl Coordinator {
             }
             End::Refused(batch, sources) => {
                 self.drop_term(effects);
-                self.quarantine.note_refused(&batch, &sources);
+                self.quarantine.note_refused(&batch, &sources, self.now);
                 self.lead(effects, Leadership::on_doubt);
             }
         }

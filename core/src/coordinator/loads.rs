@@ -371,7 +371,8 @@ impl Term {
             return;
         }
         let is_valid = row.leader.worker.is_none() && !row.leader.status.has_open_attempt();
-        if self.loads.is_stale(id, as_of) || !is_valid || self.quarantine.has_workload(id) {
+        if self.loads.is_stale(id, as_of) || !is_valid || self.quarantine.has_workload(id, self.now)
+        {
             return;
         }
         let wish_is_new = row.wish_revision > row.leader.wish_seen;

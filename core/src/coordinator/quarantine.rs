@@ -3,7 +3,12 @@
 //! Owns what is known across terms: whether batches are to hold one change each (careful mode), and
 //! what was found to be refused. Invariant: bounded; the oldest offender is forgotten first.
 
-use crate::{batch::Batch, ids::WorkloadId, persist::Source};
+use crate::{
+    batch::Batch,
+    ids::WorkloadId,
+    persist::Source,
+    time::{Duration, Timestamp},
+};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 #[derive(Debug, Clone, Default)]
@@ -12,7 +17,8 @@ pub(crate) struct Quarantine {
     careful: u32,
     sources: BTreeMap<Source, Strikes>,
     order: VecDeque<Source>,
-    workloads: BTreeSet<WorkloadId>,
+    /// Workloads that nobody's request changed, left alone until then.
+    workloads: BTreeMap<WorkloadId, Timestamp>,
 }
 
 /// How often a request was refused alone.
@@ -35,7 +41,12 @@ impl Quarantine {
     }
 
     /// A batch was refused: its only source is the offender, or it must be found.
-    pub(crate) fn note_refused(&mut self, batch: &Batch, sources: &BTreeSet<Source>) {
+    pub(crate) fn note_refused(
+        &mut self,
+        batch: &Batch,
+        sources: &BTreeSet<Source>,
+        now: Timestamp,
+    ) {
         if !self.is_careful() {
             self.careful = CAREFUL_BATCHES;
             return;
@@ -44,9 +55,11 @@ impl Quarantine {
         for source in sources {
             self.strike(source.clone());
         }
+        self.workloads.retain(|_, until| *until > now);
         if sources.is_empty() && self.workloads.len() < OFFENDERS_MAX {
-            self.workloads
-                .extend(batch.workloads.iter().map(|write| write.id));
+            let until = now.plus(LEFT_ALONE);
+            let ids = batch.workloads.iter().map(|write| (write.id, until));
+            self.workloads.extend(ids);
         }
     }
 
@@ -67,11 +80,13 @@ impl Quarantine {
         self.sources.get(source).copied()
     }
 
-    pub(crate) fn has_workload(&self, id: WorkloadId) -> bool {
-        self.workloads.contains(&id)
+    pub(crate) fn has_workload(&self, id: WorkloadId, now: Timestamp) -> bool {
+        self.workloads.get(&id).is_some_and(|until| now < *until)
     }
 }
 
 /// Enough for everything that a full batch gathered from.
 const CAREFUL_BATCHES: u32 = 2_000;
+/// A workload whose change was refused is tried again after this: what refused it may be mended.
+const LEFT_ALONE: Duration = Duration::from_secs(600);
 const OFFENDERS_MAX: usize = 1_024;

@@ -129,6 +129,7 @@ impl Term {
             written: BatchNumber::ZERO,
             presence: Presence::Unheard,
             silent_since: self.now,
+            status_moves: false,
             said_goodbye: false,
             is_leaving: false,
         };
@@ -187,6 +188,7 @@ impl Term {
             committed: None,
             presence: Presence::Unheard,
             silent_since: self.now,
+            status_moves: false,
             said_goodbye: false,
             is_leaving: false,
         };

@@ -173,7 +173,7 @@ impl Term {
         let Some(report) = Report::of(&request.body) else {
             return;
         };
-        let is_closed = self.quarantine.has_workload(report.workload) || self.room() == 0;
+        let is_closed = self.quarantine.has_workload(report.workload, self.now) || self.room() == 0;
         if is_closed {
             return effects.push(Effect::Forget {
                 to: request.reply_to,

@@ -229,7 +229,7 @@ impl Term {
         let Some(workload) = self.workloads.get(&id) else {
             return;
         };
-        if !workload.waits() || self.quarantine.has_workload(id) {
+        if !workload.waits() || self.quarantine.has_workload(id, self.now) {
             self.scheduler.withdraw(id);
             return;
         }

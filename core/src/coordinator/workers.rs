@@ -149,6 +149,7 @@ impl Term {
             committed: None,
             presence: Presence::Unheard,
             silent_since: self.now,
+            status_moves: false,
             said_goodbye: false,
             is_leaving: false,
         };
@@ -262,7 +263,9 @@ impl Term {
             // Its deletion is gathered or on its way, and must not be written over.
             return;
         }
-        worker.record.status = worker.status_due();
+        let due = worker.status_due();
+        worker.status_moves |= worker.record.status != due;
+        worker.record.status = due;
         worker.record.wish_seen = worker.wish_revision;
         let record = worker.record.clone();
         worker.record.stamp_registered = false;
@@ -302,9 +305,11 @@ impl Term {
                 return;
             }
         };
+        let applied = self.commits.applied();
         let Some(worker) = self.fleet.get_mut(id) else {
             return;
         };
+        worker.status_moves &= worker.written > applied;
         let was = worker
             .committed
             .as_ref()

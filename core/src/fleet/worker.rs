@@ -22,6 +22,8 @@ pub(crate) struct Worker {
     pub(crate) presence: Presence,
     /// Its silence is counted from here: when it was last heard, or this leader began to listen.
     pub(crate) silent_since: Timestamp,
+    /// A change of its status is gathered or in flight: what is committed is about to differ.
+    pub(crate) status_moves: bool,
     /// It deregistered: its row goes, unless a drain of its id must be remembered.
     pub(crate) said_goodbye: bool,
     /// Its row is being deleted: everything of it is over.
@@ -107,7 +109,8 @@ impl Worker {
                 ..
             }
         );
-        committed && willing && self.record.status == WorkerStatus::Healthy && !self.is_leaving
+        let steady = self.record.status == WorkerStatus::Healthy && !self.status_moves;
+        committed && willing && steady && !self.is_leaving
     }
 
     /// The status that its wishes and words call for.
