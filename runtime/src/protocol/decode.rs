@@ -529,3 +529,6 @@ fn log(workload: WorkloadId, attempt: Attempt, payload: &Fields<'_>) -> Result<B
 
 /// Counters are stored as signed 64-bit integers.
 const COUNTER_MAX: u64 = i64::MAX as u64;
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ mod attempts;
 mod commands;
 mod lease;
 mod logs;
+mod reports;
 mod requests;
 
 #[cfg(test)]

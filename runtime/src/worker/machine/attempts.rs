@@ -1,14 +1,17 @@
 //! What the worker runs, or has not been answered about.
 //!
 //! Owns an attempt from the receipt of its assignment until its last report is answered: its stop,
-//! its checkpoints, its progress, and what is reported of its end.
+//! and what is reported of its end.
 
-use super::{Action, Known, Machine, lease::Lease, requests::About};
-use crate::protocol::{
-    Answer, AnswerStatus, Assignment, CHECKPOINT_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX,
-    RESULT_BYTES_MAX, of, wire,
+use super::{
+    Action, Known, Machine,
+    lease::Lease,
+    reports::{Checkpoints, Progress},
+    requests::About,
 };
-use base64::Engine as _;
+use crate::protocol::{
+    Answer, AnswerStatus, Assignment, ERROR_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX, of, wire,
+};
 use niyanta_core::{
     ids::{Attempt, WorkloadId},
     time::{Duration, Timestamp},
@@ -44,8 +47,8 @@ pub(super) struct Held {
     pub(super) is_forgotten: bool,
     on_lease_loss: OnLeaseLoss,
     timeout_at: Timestamp,
-    checkpoints: Checkpoints,
-    progress: Progress,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) progress: Progress,
 }
 
 /// Where it is.
@@ -66,21 +69,6 @@ pub(super) struct Stop {
     /// Then it is killed.
     pub(super) deadline: Timestamp,
     pub(super) is_killed: bool,
-}
-
-#[derive(Debug, Default)]
-struct Checkpoints {
-    last: u64,
-    in_flight: Option<u64>,
-    /// Made while another is in flight; a newer one takes its place.
-    waiting: Option<Vec<u8>>,
-    answered: Option<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Progress {
-    latest: Option<(f64, Option<String>)>,
-    not_before: Timestamp,
 }
 
 impl Held {
@@ -300,7 +288,7 @@ impl Machine {
     }
 
     /// Sends the last report.
-    fn report_end(
+    pub(super) fn report_end(
         &mut self,
         now: Timestamp,
         workload: WorkloadId,
@@ -427,101 +415,6 @@ impl Machine {
         }
     }
 
-    pub(super) fn on_progress(
-        &mut self,
-        workload: WorkloadId,
-        attempt: Attempt,
-        percent: f64,
-        message: Option<String>,
-    ) {
-        let held = self.held.get_mut(&workload);
-        if let Some(held) = held.filter(|held| held.attempt == attempt && held.is_running()) {
-            let percent = if percent.is_finite() { percent } else { 0.0 };
-            let message = message.map(|message| clipped(&message));
-            held.progress.latest = Some((percent.clamp(0.0, 100.0), message));
-        }
-    }
-
-    pub(super) fn on_checkpoint(
-        &mut self,
-        now: Timestamp,
-        workload: WorkloadId,
-        attempt: Attempt,
-        data: Vec<u8>,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(held) = self.held.get_mut(&workload) else {
-            return;
-        };
-        if held.attempt != attempt || held.is_forgotten || !held.is_running() {
-            return;
-        }
-        if data.len().div_ceil(3) * 4 > CHECKPOINT_BYTES_MAX {
-            tracing::warn!(%workload, bytes = data.len(), "a checkpoint is too large, the one before it stands");
-            return;
-        }
-        if held.checkpoints.in_flight.is_some() {
-            held.checkpoints.waiting = Some(data);
-        } else {
-            self.send_checkpoint(now, workload, &data, actions);
-        }
-    }
-
-    fn send_checkpoint(
-        &mut self,
-        now: Timestamp,
-        workload: WorkloadId,
-        data: &[u8],
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(held) = self.held.get_mut(&workload) else {
-            return;
-        };
-        held.checkpoints.last += 1;
-        let number = held.checkpoints.last;
-        held.checkpoints.in_flight = Some(number);
-        let attempt = held.attempt;
-        let body = wire::Checkpoint {
-            of: of(workload, attempt),
-            checkpoint_sequence: number,
-            data: base64::engine::general_purpose::STANDARD.encode(data),
-        };
-        let about = About::Checkpoint(workload, attempt, number);
-        self.request(now, about, "workload.checkpoint", body, actions);
-    }
-
-    pub(super) fn on_checkpoint_answered(
-        &mut self,
-        now: Timestamp,
-        (workload, attempt): (WorkloadId, Attempt),
-        number: u64,
-        answer: &Answer,
-        actions: &mut Vec<Action>,
-    ) {
-        if let AnswerStatus::Stale = answer.status {
-            self.forget(now, workload, attempt, actions);
-            return;
-        }
-        let Some(held) = self.held.get_mut(&workload) else {
-            return;
-        };
-        if held.attempt != attempt || held.checkpoints.in_flight != Some(number) {
-            return;
-        }
-        held.checkpoints.in_flight = None;
-        if let AnswerStatus::Ok = answer.status {
-            held.checkpoints.answered = Some(number);
-        }
-        if let Some(data) = held.checkpoints.waiting.take() {
-            self.send_checkpoint(now, workload, &data, actions);
-            return;
-        }
-        if let Stage::Closing(outcome, _) = &held.stage {
-            let outcome = outcome.clone();
-            self.report_end(now, workload, outcome, actions);
-        }
-    }
-
     pub(super) fn on_started_answered(
         &mut self,
         now: Timestamp,
@@ -534,50 +427,10 @@ impl Machine {
             self.forget(now, workload, attempt, actions);
         }
     }
-
-    /// Progress and logs that are due, and ends that waited long enough for their checkpoint.
-    pub(super) fn send_what_attempts_say(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let workloads: Vec<_> = self.held.keys().copied().collect();
-        for workload in workloads {
-            self.send_progress(now, workload, actions);
-            let stage = self.held.get(&workload).map(|held| &held.stage);
-            if let Some(Stage::Closing(outcome, until)) = stage
-                && now >= *until
-            {
-                let outcome = outcome.clone();
-                self.report_end(now, workload, outcome, actions);
-            }
-        }
-        self.send_logs(now, actions);
-    }
-
-    fn send_progress(&mut self, now: Timestamp, workload: WorkloadId, actions: &mut Vec<Action>) {
-        let Some(held) = self.held.get_mut(&workload) else {
-            return;
-        };
-        if held.is_forgotten || !held.is_running() || now < held.progress.not_before {
-            return;
-        }
-        let Some((progress_percent, message)) = held.progress.latest.take() else {
-            return;
-        };
-        held.progress.not_before = now.plus(PROGRESS_INTERVAL);
-        let body = wire::Progress {
-            of: of(workload, held.attempt),
-            progress_percent,
-            message,
-        };
-        let (_, bytes) = self.encode("workload.progress", body);
-        actions.push(Action::Send {
-            is_log: false,
-            wants_answer: false,
-            bytes,
-        });
-    }
 }
 
 /// A text that the protocol carries: without U+0000, and not too long.
-fn clipped(text: &str) -> String {
+pub(super) fn clipped(text: &str) -> String {
     let text = text.replace('\0', "\u{fffd}");
     let end = text.floor_char_boundary(ERROR_MESSAGE_BYTES_MAX);
     text[..end].to_owned()
@@ -587,4 +440,3 @@ fn clipped(text: &str) -> String {
 const TIMEOUT_GRACE: Duration = Duration::from_secs(10);
 /// An ended attempt waits this long for the answer to its last checkpoint.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(20);
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
