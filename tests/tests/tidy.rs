@@ -13,7 +13,10 @@ const CORE_MAY_DEPEND_ON: [&str; 4] = ["tracing", "tracing-core", "pin-project-l
 const FILE_BUDGET: usize = 600;
 
 /// (file, reason) of files above the budget.
-const OVER_BUDGET: [(&str, &str); 0] = [];
+const OVER_BUDGET: [(&str, &str); 1] = [(
+    "runtime/src/store/records.rs",
+    "one small reading of each kind of row, side by side, because all follow the same pattern",
+)];
 
 /// Text that may stand nowhere in our sources, and why.
 const NOWHERE: [(&str, &str); 4] = [
