@@ -49,7 +49,7 @@ pub enum Flaw {
     WorkerTakesStaleAssignments,
     /// A worker runs one more than it has room for, and says nothing when it starts.
     WorkerReportsUnfinished,
-    /// The driver carries out effects of ended terms.
+    /// The driver has a task that goes on sending when its term is over.
     EffectsOutliveTerm,
     /// The driver answers a lost commit with "applied".
     UnknownIsApplied,

@@ -48,6 +48,7 @@ impl World {
             overloaded_until: Moment::default(),
             inbox: VecDeque::new(),
             held: VecDeque::new(),
+            leftover: None,
             requests: BTreeMap::new(),
             last_request: RequestId::ZERO,
             writing: BTreeMap::new(),
@@ -230,6 +231,7 @@ impl World {
             term,
             broken: &broken,
         });
+        self.send_leftover(place, term);
         if effects.is_empty() {
             return;
         }
@@ -244,7 +246,6 @@ impl World {
 
     fn carry_out_held(&mut self, place: usize) {
         let epoch = self.nodes[place].epoch;
-        let outlive = self.plan.flaw == Some(Flaw::EffectsOutliveTerm);
         loop {
             if self.nodes[place].epoch != epoch {
                 return;
@@ -256,7 +257,7 @@ impl World {
                 return;
             };
             let term = super::node_term(&process.core);
-            if !outlive && effect.term().is_some() && effect.term() != term {
+            if effect.term().is_some() && effect.term() != term {
                 continue;
             }
             self.carry_out(place, effect);
@@ -268,6 +269,7 @@ impl World {
             format!("→ {}", crate::story::effect(&effect))
         });
         if matches!(effect, Effect::Assign { .. }) {
+            self.keep_leftover(place, &effect);
             self.strike_during(InFlight::Assigning, place);
             if let Some(process) = &mut self.nodes[place].process
                 && process.paused_until.is_some()
@@ -446,6 +448,25 @@ impl World {
         let from = Address::Coordinator(place);
         let message = Message::Reply(Arc::new(answer));
         self.send(from, Address::Worker(asker.place), message);
+    }
+
+    /// A wrong variant: a task that sends assignments does not end with its term.
+    fn keep_leftover(&mut self, place: usize, effect: &Effect) {
+        if self.plan.flaw == Some(Flaw::EffectsOutliveTerm)
+            && let Some(process) = &mut self.nodes[place].process
+        {
+            process.leftover = Some(effect.clone());
+        }
+    }
+
+    fn send_leftover(&mut self, place: usize, term: Option<Generation>) {
+        let Some(process) = self.nodes[place].awake() else {
+            return;
+        };
+        let late = process.leftover.take_if(|effect| effect.term() != term);
+        if let Some(effect) = late {
+            self.carry_out(place, effect);
+        }
     }
 
     /// A wrong variant: assignments are told before their commit.

@@ -38,6 +38,8 @@ pub struct Process {
     pub inbox: VecDeque<(Moment, Inbound)>,
     /// Effects that it had not carried out when it was paused.
     pub held: VecDeque<Effect>,
+    /// The last assignment: a wrong driver sends it again when its term is over.
+    pub leftover: Option<Effect>,
     /// Requests that wait for an answer.
     pub requests: BTreeMap<RequestId, Asker>,
     /// The last handle given to a request.
