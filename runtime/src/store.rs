@@ -132,6 +132,10 @@ pub struct MigrationReport {
 
 /// Opens the store that a `postgres://` or `sqlite://` URL names. Postgres need not be up yet.
 #[cfg(feature = "real")]
+#[expect(
+    clippy::unused_async,
+    reason = "whoever opens a store must be ready to wait, whatever the adapter"
+)]
 pub async fn open(url: &str, options: &Options) -> Result<Arc<dyn Store>, StoreError> {
     match Backend::of(url)? {
         Backend::Postgres => Ok(Arc::new(postgres::PostgresStore::connect(url, options)?)),
