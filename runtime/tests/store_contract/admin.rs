@@ -12,13 +12,14 @@ use niyanta_core::{
 };
 use runtime::store::{
     AdminActor, Commit, ConfigId, CoordinatorRecord, CreateConfig, CustomerPatch, DeleteConfig,
-    KeyId, KeyRecord, ReplaceConfig, Tier, WorkerFilter, WorkerWish,
+    KeyId, KeyRecord, KeyRow, ReplaceConfig, Tier, WorkerFilter, WorkerWish,
 };
 use std::sync::Arc;
 
 on_both! {
     a_customer_is_patched_and_listed
-    a_key_is_found_used_and_revoked
+    a_key_is_found_by_its_hash
+    a_key_is_revoked_once
     configs_keep_their_types_apart
     a_config_in_use_is_not_deleted
     operators_wishes_reach_the_leader
@@ -79,110 +80,53 @@ async fn a_customer_is_patched_and_listed(rig: Rig) {
     assert_eq!(rig.store.admin_audit(Some(2), 10).await.unwrap().len(), 1);
 }
 
-async fn a_key_is_found_used_and_revoked(rig: Rig) {
-    let actor = AdminActor::CommandLine;
-    let record = |number: u8, customer| KeyRecord {
+fn key(number: u8, customer: Option<CustomerId>) -> KeyRecord {
+    KeyRecord {
         id: KeyId(number.into()),
         customer,
         name: String::from("k"),
         prefix: String::from("nyt_ab"),
         secret_hash: [number; 32],
         expires_at: None,
-    };
-    let customers = record(1, Some(rig.customer));
-    let made = rig
-        .store
-        .create_key(&customers, &actor)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        rig.store
-            .create_key(&customers, &actor)
-            .await
-            .unwrap()
-            .unwrap(),
-        made
-    );
-    rig.store
-        .create_key(&record(2, None), &actor)
-        .await
-        .unwrap()
-        .unwrap();
-    let stranger = record(3, Some(CustomerId(404)));
-    assert!(
-        rig.store
-            .create_key(&stranger, &actor)
-            .await
-            .unwrap()
-            .is_none()
-    );
-    assert_eq!(
-        rig.store
-            .find_key(&[1; 32])
-            .await
-            .unwrap()
-            .unwrap()
-            .customer,
-        Some(rig.customer)
-    );
+    }
+}
+
+async fn create_key(rig: &Rig, record: KeyRecord) -> Option<KeyRow> {
+    let actor = AdminActor::CommandLine;
+    rig.store.create_key(&record, &actor).await.unwrap()
+}
+
+async fn a_key_is_found_by_its_hash(rig: Rig) {
+    let mine = Some(rig.customer);
+    let made = create_key(&rig, key(1, mine)).await.unwrap();
+    assert_eq!(create_key(&rig, key(1, mine)).await, Some(made));
+    create_key(&rig, key(2, None)).await.unwrap();
+    let stranger = Some(CustomerId(404));
+    assert_eq!(create_key(&rig, key(3, stranger)).await, None);
+    let found = rig.store.find_key(&[1; 32]).await.unwrap().unwrap();
+    assert_eq!(found.customer, mine);
     assert!(rig.store.find_key(&[9; 32]).await.unwrap().is_none());
-    rig.store
-        .record_key_use(&[(KeyId(1), WallTime(50)), (KeyId(404), WallTime(1))])
-        .await
-        .unwrap();
-    let keys = rig
-        .store
-        .keys(Some(rig.customer), &page(10))
-        .await
-        .unwrap()
-        .unwrap();
+    let used = [(KeyId(1), WallTime(50)), (KeyId(404), WallTime(1))];
+    rig.store.record_key_use(&used).await.unwrap();
+    let keys = rig.store.keys(mine, &page(10)).await.unwrap().unwrap();
     assert_eq!((keys.len(), keys[0].last_used_at), (1, Some(WallTime(50))));
-    assert_eq!(
-        rig.store
-            .keys(None, &page(10))
-            .await
-            .unwrap()
-            .unwrap()
-            .len(),
-        1
-    );
-    assert!(
-        rig.store
-            .keys(Some(CustomerId(404)), &page(10))
-            .await
-            .unwrap()
-            .is_none()
-    );
-    let first = rig
-        .store
-        .revoke_key(KeyId(1), &actor)
-        .await
-        .unwrap()
-        .unwrap();
-    assert!(first.revoked_at.is_some());
-    assert_eq!(
-        rig.store
-            .revoke_key(KeyId(1), &actor)
-            .await
-            .unwrap()
-            .unwrap(),
-        first
-    );
-    assert!(
-        rig.store
-            .revoke_key(KeyId(404), &actor)
-            .await
-            .unwrap()
-            .is_none()
-    );
-    let audit = rig.store.admin_audit(None, 10).await.unwrap();
-    let actions: Vec<&str> = audit
-        .iter()
-        .skip(1)
-        .map(|event| event.action.as_str())
-        .collect();
-    assert_eq!(actions, ["key.created", "key.created", "key.revoked"]);
+    let admins = rig.store.keys(None, &page(10)).await.unwrap().unwrap();
+    assert_eq!(admins.len(), 1);
+    assert!(rig.store.keys(stranger, &page(10)).await.unwrap().is_none());
+}
+
+async fn a_key_is_revoked_once(rig: Rig) {
+    create_key(&rig, key(1, Some(rig.customer))).await.unwrap();
+    let actor = AdminActor::CommandLine;
+    let first = rig.store.revoke_key(KeyId(1), &actor).await.unwrap();
+    assert!(first.as_ref().unwrap().revoked_at.is_some());
+    let again = rig.store.revoke_key(KeyId(1), &actor).await.unwrap();
+    assert_eq!(again, first);
+    let nothing = rig.store.revoke_key(KeyId(404), &actor).await.unwrap();
+    assert!(nothing.is_none());
+    let audit = rig.store.admin_audit(Some(1), 10).await.unwrap();
+    let actions: Vec<&str> = audit.iter().map(|event| event.action.as_str()).collect();
+    assert_eq!(actions, ["key.created", "key.revoked"]);
 }
 
 async fn configs_keep_their_types_apart(rig: Rig) {

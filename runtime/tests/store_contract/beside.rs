@@ -19,6 +19,7 @@ on_both! {
     a_checkpoint_is_kept_if_it_is_newer
     progress_and_reasons_are_noted_where_they_hold
     log_lines_are_kept_once_and_in_order
+    log_lines_are_taken_from_their_worker_alone
     heartbeats_are_noted_for_their_incarnation
 }
 
@@ -149,63 +150,40 @@ async fn progress_and_reasons_are_noted_where_they_hold(rig: Rig) {
     assert!(noted.1.contains("at most 3"), "{}", noted.1);
 }
 
-async fn log_lines_are_kept_once_and_in_order(rig: Rig) {
-    rig.submit(1).await;
-    let generation = rig.lead().await;
-    rig.assign(generation, 1, &[1]).await;
-    let lines = |first: u64, count: u64| LogReport {
+fn lines(first: u64, count: u64) -> LogReport {
+    let line = |number: u64| LogLine {
+        timestamp: WallTime(1_000_000 * i64::try_from(number).unwrap()),
+        level: String::from("info"),
+        message: format!("line {number}"),
+    };
+    LogReport {
         workload: id(1),
         attempt: Attempt(1),
         incarnation: incarnation("w1.1"),
         first_sequence: first,
-        lines: (first..first + count)
-            .map(|number| LogLine {
-                timestamp: WallTime(1_000_000 * i64::try_from(number).unwrap()),
-                level: String::from("info"),
-                message: format!("line {number}"),
-            })
-            .collect(),
-    };
-    assert_eq!(
-        rig.store.put_logs(&lines(1, 3)).await.unwrap(),
-        Written::Stored
-    );
-    let mut end = batch(generation, 2);
-    end.workloads.push(ended(
-        &rig.row(1).await,
-        Status::Completed,
-        AuditKind::Completed,
-    ));
-    assert_eq!(
-        rig.store.commit(&Arc::new(end)).await.unwrap(),
-        Commit::Applied
-    );
-    // The attempt has been this worker's: its last lines may come late.
-    assert_eq!(
-        rig.store.put_logs(&lines(2, 4)).await.unwrap(),
-        Written::Stored
-    );
-    let mut foreign = lines(9, 1);
-    foreign.incarnation = incarnation("w2.1");
-    assert_eq!(
-        rig.store.put_logs(&foreign).await.unwrap(),
-        Written::NotOpen
-    );
-    let mut long = lines(9, 1);
-    long.lines[0].message = "x".repeat(8 * 1024 + 1);
-    assert!(matches!(
-        rig.store.put_logs(&long).await,
-        Err(StoreError::Refused(_))
-    ));
-    let all = LogFilter::default();
-    let rows = rig
-        .store
-        .logs(rig.customer, id(1), &all, 100)
-        .await
+        lines: (first..first + count).map(line).collect(),
+    }
+}
+
+async fn read_lines(rig: &Rig, filter: &LogFilter) -> Vec<u64> {
+    let rows = rig.store.logs(rig.customer, id(1), filter, 100).await;
+    rows.unwrap()
         .unwrap()
-        .unwrap();
+        .iter()
+        .map(|row| row.sequence)
+        .collect()
+}
+
+async fn log_lines_are_kept_once_and_in_order(rig: Rig) {
+    rig.submit(1).await;
+    let generation = rig.lead().await;
+    rig.assign(generation, 1, &[1]).await;
+    let stored = rig.store.put_logs(&lines(1, 3)).await.unwrap();
+    assert_eq!(stored, Written::Stored);
+    let stored = rig.store.put_logs(&lines(2, 4)).await.unwrap();
+    assert_eq!(stored, Written::Stored);
     assert_eq!(
-        rows.iter().map(|row| row.sequence).collect::<Vec<_>>(),
+        read_lines(&rig, &LogFilter::default()).await,
         [1, 2, 3, 4, 5]
     );
     let some = LogFilter {
@@ -213,23 +191,36 @@ async fn log_lines_are_kept_once_and_in_order(rig: Rig) {
         since: Some(WallTime(3_000_000)),
         until: Some(WallTime(5_000_000)),
     };
-    let rows = rig
+    assert_eq!(read_lines(&rig, &some).await, [3, 4]);
+    let foreign = rig
         .store
-        .logs(rig.customer, id(1), &some, 100)
+        .logs(rig.customer, id(404), &some, 1)
         .await
-        .unwrap()
         .unwrap();
-    assert_eq!(
-        rows.iter().map(|row| row.sequence).collect::<Vec<_>>(),
-        [3, 4]
-    );
-    assert!(
-        rig.store
-            .logs(rig.customer, id(404), &all, 1)
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(foreign.is_none());
+}
+
+async fn log_lines_are_taken_from_their_worker_alone(rig: Rig) {
+    rig.submit(1).await;
+    let generation = rig.lead().await;
+    rig.assign(generation, 1, &[1]).await;
+    let mut end = batch(generation, 2);
+    let row = rig.row(1).await;
+    end.workloads
+        .push(ended(&row, Status::Completed, AuditKind::Completed));
+    let answer = rig.store.commit(&Arc::new(end)).await.unwrap();
+    assert_eq!(answer, Commit::Applied);
+    // The attempt has been this worker's: its last lines may come late.
+    let late = rig.store.put_logs(&lines(1, 4)).await.unwrap();
+    assert_eq!(late, Written::Stored);
+    let mut foreign = lines(9, 1);
+    foreign.incarnation = incarnation("w2.1");
+    let answer = rig.store.put_logs(&foreign).await.unwrap();
+    assert_eq!(answer, Written::NotOpen);
+    let mut long = lines(9, 1);
+    long.lines[0].message = "x".repeat(8 * 1024 + 1);
+    let answer = rig.store.put_logs(&long).await;
+    assert!(matches!(answer, Err(StoreError::Refused(_))));
 }
 
 async fn heartbeats_are_noted_for_their_incarnation(rig: Rig) {

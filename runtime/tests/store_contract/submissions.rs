@@ -159,7 +159,9 @@ async fn racing_submissions_with_one_key_make_one_workload(rig: Rig) {
                 ids.push(view.id);
             }
             SubmitOutcome::Existing(view) => ids.push(view.id),
-            other => panic!("{other:?}"),
+            SubmitOutcome::KeyReused
+            | SubmitOutcome::UnknownType
+            | SubmitOutcome::QueueFull { .. } => panic!("refused"),
         }
     }
     ids.dedup();
@@ -207,8 +209,10 @@ async fn sixteen_submitters_fill_a_queue_exactly(rig: Rig) {
                         (number % 2 == 0).then(|| (format!("{who}/{number}"), [0; 32]));
                     match store.submit(&[sent]).await.pop().unwrap().unwrap() {
                         SubmitOutcome::Created(_) => created += 1,
-                        SubmitOutcome::QueueFull { limit: 40 } => {}
-                        other => panic!("{other:?}"),
+                        SubmitOutcome::QueueFull { limit } => assert_eq!(limit, 40),
+                        SubmitOutcome::Existing(_)
+                        | SubmitOutcome::KeyReused
+                        | SubmitOutcome::UnknownType => panic!("refused"),
                     }
                 }
                 created
