@@ -441,7 +441,20 @@ impl Driver {
             return;
         }
         self.counted = Instant::now();
-        self.counts.send_replace(self.coordinator.status());
+        let status = self.coordinator.status();
+        // Who does not lead counts nothing: the sum over coordinators is the truth.
+        let held = status.term.unwrap_or_default();
+        metrics::gauge!(names::GENERATION).set(gauge(self.coordinator.generation_heard().0));
+        for (label, count) in [
+            ("HEALTHY", held.workers_healthy),
+            ("DRAINING", held.workers_draining),
+            ("DEAD", held.workers_dead),
+        ] {
+            metrics::gauge!(names::WORKERS, "status" => label).set(gauge(count as u64));
+        }
+        metrics::gauge!(names::OPEN_ATTEMPTS).set(gauge(held.open_attempts as u64));
+        metrics::gauge!(names::WAITING_HELD).set(gauge(held.waiting as u64));
+        self.counts.send_replace(status);
     }
 
     fn say_to_peers(&self, word: &PeerWord) {
@@ -451,4 +464,9 @@ impl Driver {
             payload: word.encode(),
         });
     }
+}
+
+/// Gauges are floats; counts of this program are far below where that loses a unit.
+fn gauge(count: u64) -> f64 {
+    count as f64
 }

@@ -358,7 +358,10 @@ async fn renew_lease(
     ttl: Duration,
     within: Duration,
 ) -> Event {
-    match timeout(within, store.renew_lease(&incarnation, generation, ttl)).await {
+    let began = tokio::time::Instant::now();
+    let answer = timeout(within, store.renew_lease(&incarnation, generation, ttl)).await;
+    metrics::histogram!(names::LEASE_RENEWAL_SECONDS).record(began.elapsed());
+    match answer {
         Ok(Ok(Timed {
             value: true,
             database_time,
@@ -420,6 +423,12 @@ async fn persist(store: Arc<dyn Store>, batch: Arc<Batch>, changes: Arc<Changes>
     let began = tokio::time::Instant::now();
     let outcome = match timeout(STORE_WITHIN, store.commit(&batch)).await {
         Ok(Ok(Commit::Applied)) => {
+            let assigned = batch
+                .workloads
+                .iter()
+                .filter(|write| write.stamp_scheduled)
+                .count();
+            metrics::counter!(names::ASSIGNMENTS).increment(assigned as u64);
             for write in &batch.workloads {
                 changes.workload(write.id);
             }
