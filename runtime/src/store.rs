@@ -19,6 +19,7 @@ mod records;
 mod rows;
 #[cfg(feature = "real")]
 mod shared;
+pub mod words;
 
 pub use rows::*;
 

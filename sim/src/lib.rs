@@ -21,6 +21,7 @@ pub mod machine;
 pub mod message;
 pub mod model;
 pub mod plan;
+pub mod ports;
 pub mod properties;
 pub mod story;
 pub mod trace;

@@ -25,6 +25,10 @@ pub struct Key {
     /// Whether its value may hold a password.
     pub secret: bool,
     /// Writes the value that a text stands for; `None` when it stands for none.
+    #[cfg_attr(
+        not(feature = "real"),
+        expect(dead_code, reason = "only what loads a configuration applies keys")
+    )]
     pub(super) apply: fn(&mut Config, &str) -> Option<()>,
 }
 

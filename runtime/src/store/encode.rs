@@ -3,11 +3,15 @@
 //! Owns the column types, the JSON shapes that are ours (audit details, affinity), and the refusal
 //! of text that Postgres cannot hold, so that SQLite refuses it too. Knows no statement.
 
-use super::{BoxError, Json, StoreError};
+pub(super) use super::words::reason_text;
+use super::{
+    Json, StoreError,
+    words::{audit_details, check_json, check_log_message, check_text},
+};
 use niyanta_core::{
-    batch::{Actor, AuditDetails, AuditStep, Batch},
+    batch::{Actor, AuditStep, Batch},
     ids::{InvalidId, WorkloadType},
-    scheduling::{AffinityRules, AntiAffinity, PendingReason, Tags, WorkerAffinity},
+    scheduling::{AffinityRules, AntiAffinity, Tags, WorkerAffinity},
     time::{Duration, WallTime},
 };
 use serde::Deserialize;
@@ -21,9 +25,6 @@ use sqlx::{
 };
 use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 use uuid::Uuid;
-
-/// A log line's message is at most this long, in bytes.
-pub(super) const LOG_MESSAGE_MAX: usize = 8 * 1024;
 
 /// A moment as a column: `timestamptz` in Postgres, microseconds in SQLite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,9 +131,7 @@ pub(super) fn int(value: u64) -> Result<i64, StoreError> {
 
 /// A text that both databases can hold.
 pub(super) fn text(value: &str) -> Result<&str, StoreError> {
-    if value.contains('\0') {
-        return Err(refused("text with U+0000"));
-    }
+    check_text(value)?;
     Ok(value)
 }
 
@@ -143,18 +142,7 @@ pub(super) fn maybe_text(value: Option<&str>) -> Result<Option<&str>, StoreError
 
 /// A JSON value that both databases can hold, as text.
 pub(super) fn json_text(value: &Json) -> Result<String, StoreError> {
-    fn check(value: &Json) -> Result<(), StoreError> {
-        match value {
-            Json::Null | Json::Bool(_) | Json::Number(_) => Ok(()),
-            Json::String(string) => text(string).map(|_| ()),
-            Json::Array(items) => items.iter().try_for_each(check),
-            Json::Object(fields) => fields.iter().try_for_each(|(name, field)| {
-                text(name)?;
-                check(field)
-            }),
-        }
-    }
-    check(value)?;
+    check_json(value)?;
     Ok(value.to_string())
 }
 
@@ -178,17 +166,10 @@ pub(super) fn types_text<'a>(types: impl Iterator<Item = &'a WorkloadType>) -> S
     Json::from_iter(types.map(WorkloadType::as_str)).to_string()
 }
 
-/// A log line's message within its bound, cut at a character.
+/// A log line's message within its bound.
 pub(super) fn log_message(message: &str) -> Result<&str, StoreError> {
-    if message.len() > LOG_MESSAGE_MAX {
-        return Err(refused("a log line longer than 8 KiB"));
-    }
-    text(message)
-}
-
-/// Says what is refused before the database is asked.
-pub(super) fn refused(what: &'static str) -> StoreError {
-    StoreError::Refused(BoxError::from(what))
+    check_log_message(message)?;
+    Ok(message)
 }
 
 /// One audit event as the adapters insert it: the second half of its row.
@@ -211,69 +192,7 @@ pub(super) fn step_columns(batch: &Batch, step: &AuditStep) -> StepColumns {
     StepColumns {
         actor_type,
         actor_id,
-        details: details_json(&step.details),
-    }
-}
-
-fn details_json(details: &AuditDetails) -> Json {
-    match details {
-        AuditDetails::None => json!({}),
-        AuditDetails::Assigned {
-            worker,
-            incarnation,
-            checkpoint,
-        } => json!({
-            "worker_id": worker.as_str(),
-            "incarnation": incarnation.as_str(),
-            "checkpoint": checkpoint.map(|(attempt, sequence)| {
-                json!({ "attempt": attempt.0, "checkpoint_sequence": sequence })
-            }),
-        }),
-        AuditDetails::Stopped { cause, worker } => json!({
-            "cause": cause.as_str(),
-            "worker_id": worker.as_str(),
-        }),
-        AuditDetails::Retrying {
-            error_type,
-            retry,
-            backoff,
-        } => json!({
-            "error_type": error_type.as_str(),
-            "retry": retry,
-            "backoff_ms": u64::try_from(backoff.as_millis()).unwrap_or(u64::MAX),
-        }),
-        AuditDetails::Failed { error_type } => json!({ "error_type": error_type.as_str() }),
-    }
-}
-
-/// Why a workload waits, in words.
-pub(super) fn reason_text(reason: &PendingReason) -> String {
-    let at = |time: WallTime| {
-        chrono::DateTime::from_timestamp_micros(time.0).map_or_else(
-            || String::from("a moment out of range"),
-            |time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-        )
-    };
-    match reason {
-        PendingReason::NoCapableWorker { workers } => {
-            format!("none of {workers} workers can run this type")
-        }
-        PendingReason::NoCapacity { capable } => {
-            format!("all slots of {capable} capable workers are taken")
-        }
-        PendingReason::Affinity { capable } => {
-            format!("none of {capable} capable workers meets the hard affinity")
-        }
-        PendingReason::AntiAffinity { capable } => {
-            format!("anti-affinity excludes each of {capable} capable workers that has room")
-        }
-        PendingReason::CustomerLimit { running, limit } => {
-            format!("the customer runs {running} of at most {limit} workloads")
-        }
-        PendingReason::RetryBackoff { until } => format!("waits until {} to retry", at(*until)),
-        PendingReason::RunAfter { until } => {
-            format!("was asked not to start before {}", at(*until))
-        }
+        details: audit_details(&step.details),
     }
 }
 

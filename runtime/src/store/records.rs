@@ -6,6 +6,7 @@
 use super::{
     CustomerView, LimitOverrides, Limits, StoreError, Tier, WorkerView,
     encode::{self, StoredAffinity, Time, corrupt, number, word},
+    words::limits_in_force,
 };
 use niyanta_core::{
     batch::{LeaderHalf, WorkerRecord},
@@ -351,20 +352,5 @@ impl CustomerColumns {
             created_at: self.created_at.into(),
             name: self.name,
         })
-    }
-}
-
-/// The tier's limits, but for what an admin has set.
-pub(super) fn limits_in_force(tier: Tier, overrides: &LimitOverrides) -> Limits {
-    let tier = tier.limits();
-    Limits {
-        max_concurrent_workloads: overrides
-            .max_concurrent_workloads
-            .unwrap_or(tier.max_concurrent_workloads),
-        max_queue_depth: overrides.max_queue_depth.unwrap_or(tier.max_queue_depth),
-        rate_limit_per_sec: overrides
-            .rate_limit_per_sec
-            .unwrap_or(tier.rate_limit_per_sec),
-        rate_limit_burst: overrides.rate_limit_burst.unwrap_or(tier.rate_limit_burst),
     }
 }

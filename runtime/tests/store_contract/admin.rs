@@ -1,8 +1,7 @@
 //! Customers, keys, configs, workers and coordinators.
 
-use crate::rig::{
-    Rig, batch, config_record, ended, incarnation, on_both, page, put_worker, worker,
-};
+use crate::rig::{Rig, batch, config_record, ended, incarnation, page, put_worker, worker};
+use crate::stores::on_every_store;
 use niyanta_core::{
     fleet::{WorkerDesired, WorkerStatus},
     ids::{CustomerId, WishRevision},
@@ -16,7 +15,7 @@ use runtime::store::{
 };
 use std::sync::Arc;
 
-on_both! {
+on_every_store! {
     a_customer_is_patched_and_listed
     a_key_is_found_by_its_hash
     a_key_is_revoked_once

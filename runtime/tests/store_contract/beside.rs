@@ -1,6 +1,7 @@
 //! What is written beside the batch.
 
-use crate::rig::{Rig, batch, ended, id, incarnation, on_both, put_worker, worker};
+use crate::rig::{Rig, batch, ended, id, incarnation, put_worker, worker};
+use crate::stores::on_every_store;
 use niyanta_core::{
     ids::{Attempt, WorkloadId},
     scheduling::{PendingCode, PendingReason},
@@ -14,7 +15,7 @@ use runtime::store::{
 use serde_json::json;
 use std::sync::Arc;
 
-on_both! {
+on_every_store! {
     an_outcome_is_told_when_its_attempt_is_over
     a_checkpoint_is_kept_if_it_is_newer
     progress_and_reasons_are_noted_where_they_hold

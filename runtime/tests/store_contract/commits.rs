@@ -1,8 +1,7 @@
 //! The leader's commits.
 
-use crate::rig::{
-    Rig, assigned, batch, ended, id, incarnation, on_both, put_worker, step, take, worker,
-};
+use crate::rig::{Rig, assigned, batch, ended, id, incarnation, put_worker, step, take, worker};
+use crate::stores::on_every_store;
 use niyanta_core::{
     batch::{AuditDetails, CounterWrite, WorkerWrite},
     ids::{BatchNumber, CustomerId, Generation},
@@ -13,7 +12,7 @@ use niyanta_core::{
 use runtime::store::{Commit, KeyId, TakeLease, Wish, WishOutcome, WorkerFilter};
 use std::sync::Arc;
 
-on_both! {
+on_every_store! {
     a_batch_moves_rows_audit_workers_and_counters
     a_repeat_changes_nothing
     another_term_or_number_changes_nothing

@@ -1,10 +1,11 @@
 //! The lease and the fence.
 
-use crate::rig::{Rig, incarnation, on_both, take};
+use crate::rig::{Rig, incarnation, take};
+use crate::stores::on_every_store;
 use niyanta_core::{ids::BatchNumber, ids::Generation, time::Duration};
 use runtime::store::{LeaseAnswer, TakeLease};
 
-on_both! {
+on_every_store! {
     a_fresh_lease_is_taken_and_moves_the_fence
     a_held_lease_is_told_and_left_alone
     its_holder_takes_it_again_above_what_it_heard

@@ -8,6 +8,7 @@
 
 mod rig;
 mod server;
+mod stores;
 
 mod admin;
 mod beside;

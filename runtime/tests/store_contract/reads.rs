@@ -1,6 +1,7 @@
 //! Lists for customers, and what the leader loads.
 
-use crate::rig::{Rig, id, on_both, page};
+use crate::rig::{Rig, id, page};
+use crate::stores::on_every_store;
 use niyanta_core::{
     ids::PlacementClass,
     snapshot::{Load, SweepCursor},
@@ -9,7 +10,7 @@ use niyanta_core::{
 };
 use runtime::store::{Page, WorkloadFilter};
 
-on_both! {
+on_every_store! {
     lists_are_filtered_and_paged_both_ways
     the_sweep_goes_on_where_it_stopped
     a_backlog_holds_what_is_eligible_in_order

@@ -1,4 +1,7 @@
 //! A store with a customer and a workload type, and the values that tests send to it.
+//!
+//! Knows no adapter: which stores there are is told by `stores`, so that the models of the simulator
+//! are tried with the same suite.
 
 use niyanta_core::{
     batch::{
@@ -16,33 +19,18 @@ use niyanta_core::{
     workload::{AuditKind, OnLeaseLoss, Status},
 };
 use runtime::store::{
-    self, AdminActor, Commit, ConfigId, ConfigRecord, CustomerRecord, KeyId, LeaseAnswer,
-    LimitOverrides, Options, Page, Store, Submission, SubmitOutcome, TakeLease, Tier, WorkloadView,
+    AdminActor, Commit, ConfigId, ConfigRecord, CustomerRecord, KeyId, LeaseAnswer, LimitOverrides,
+    Page, Store, Submission, SubmitOutcome, TakeLease, Tier, WorkloadView,
 };
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
-
-/// Makes one test of a behaviour for each kind of database.
-macro_rules! on_both {
-    ($($name:ident)+) => {
-        mod sqlite {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { super::$name(crate::rig::Rig::sqlite().await).await; })+
-        }
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() { super::$name(crate::rig::Rig::postgres().await).await; })+
-        }
-    };
-}
-pub(crate) use on_both;
 
 pub(crate) struct Rig {
     pub(crate) url: String,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) customer: CustomerId,
     pub(crate) config: ConfigId,
-    _scratch: Option<tempfile::TempDir>,
+    _scratch: Option<Box<dyn std::any::Any + Send>>,
 }
 
 pub(crate) fn incarnation(name: &str) -> Incarnation {
@@ -57,13 +45,6 @@ pub(crate) fn id(number: u128) -> WorkloadId {
     WorkloadId(number)
 }
 
-pub(crate) fn options(name: &str) -> Options {
-    let mut options = Options::new(incarnation(name));
-    options.statement_timeout = Duration::from_secs(4);
-    options.lock_timeout = Duration::from_secs(2);
-    options
-}
-
 pub(crate) fn page(limit: u32) -> Page {
     Page {
         after: None,
@@ -74,19 +55,12 @@ pub(crate) fn page(limit: u32) -> Page {
 }
 
 impl Rig {
-    pub(crate) async fn sqlite() -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", scratch.path().join("truth.db").display());
-        Self::over(url, Some(scratch)).await
-    }
-
-    pub(crate) async fn postgres() -> Self {
-        Self::over(crate::server::create_database().await, None).await
-    }
-
-    async fn over(url: String, scratch: Option<tempfile::TempDir>) -> Self {
-        store::migrate(&url, false).await.unwrap();
-        let store = store::open(&url, &options("me")).await.unwrap();
+    /// A rig over an empty store. Whatever must live as long as the rig is `scratch`.
+    pub(crate) async fn over(
+        url: String,
+        store: Arc<dyn Store>,
+        scratch: Option<Box<dyn std::any::Any + Send>>,
+    ) -> Self {
         let customer = CustomerId(7);
         let record = CustomerRecord {
             id: customer,

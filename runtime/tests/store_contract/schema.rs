@@ -1,12 +1,13 @@
 //! Migrations, and knowing whether they were applied.
 
-use crate::rig::{Rig, on_both, options};
+use crate::stores::on_every_store;
+use crate::{rig::Rig, stores::options};
 use niyanta_core::ids::Generation;
 use runtime::store::{self, SchemaError, Store};
 use sqlx::Connection;
 use std::sync::Arc;
 
-on_both! {
+on_every_store! {
     a_migration_can_be_repeated_and_run_from_two_places
     a_missing_row_is_named_and_made_again
     a_newer_schema_is_not_known

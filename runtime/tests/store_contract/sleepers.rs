@@ -1,6 +1,9 @@
 //! What Postgres alone shows: statements that wait, and clients that sleep.
 
-use crate::rig::{Rig, incarnation, options, take};
+use crate::{
+    rig::{Rig, incarnation, take},
+    stores::{self, options},
+};
 use niyanta_core::time::Duration;
 use runtime::store::{Commit, LeaseAnswer, Store, StoreError, TakeLease, postgres::PostgresStore};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
@@ -39,7 +42,7 @@ async fn waiting(conn: &mut PgConnection, wanted: i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_that_waits_while_another_takes_over_changes_nothing() {
-    let rig = Rig::postgres().await;
+    let rig = stores::postgres().await;
     rig.submit(3).await;
     let generation = rig.lead().await;
     let batch = Arc::new(rig.assignment(generation, 1, &[1, 2, 3]).await);
@@ -62,7 +65,7 @@ async fn a_batch_that_waits_while_another_takes_over_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_takeover_ends_one_of_ours_that_sleeps_in_a_transaction() {
-    let rig = Rig::postgres().await;
+    let rig = stores::postgres().await;
     let mut options = options("me");
     options.statement_timeout = Duration::from_millis(600);
     options.lock_timeout = Duration::from_millis(200);
@@ -86,7 +89,7 @@ async fn a_takeover_ends_one_of_ours_that_sleeps_in_a_transaction() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_who_holds_a_lock_is_left_alone() {
-    let rig = Rig::postgres().await;
+    let rig = stores::postgres().await;
     let mut options = options("me");
     options.statement_timeout = Duration::from_millis(600);
     options.lock_timeout = Duration::from_millis(200);
@@ -109,7 +112,7 @@ async fn a_stranger_who_holds_a_lock_is_left_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_call_leaves_its_connection_clean() {
-    let rig = Rig::postgres().await;
+    let rig = stores::postgres().await;
     let generation = rig.lead().await;
     for _ in 0..50 {
         let ttl = Duration::from_secs(10);

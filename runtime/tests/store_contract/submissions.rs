@@ -1,6 +1,7 @@
 //! Submissions: admission, idempotency, and what a repeat answers.
 
-use crate::rig::{Rig, config_record, id, on_both, submission};
+use crate::rig::{Rig, config_record, id, submission};
+use crate::stores::on_every_store;
 use niyanta_core::{
     ids::CustomerId,
     time::{Duration, WallTime},
@@ -12,7 +13,7 @@ use runtime::store::{
 use serde_json::json;
 use std::sync::Arc;
 
-on_both! {
+on_every_store! {
     a_submission_is_there_as_it_was_given
     a_repeat_with_the_same_id_is_created_once
     an_idempotency_key_names_one_workload

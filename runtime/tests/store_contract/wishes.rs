@@ -1,6 +1,7 @@
 //! Wishes for workloads.
 
-use crate::rig::{Rig, batch, ended, id, on_both};
+use crate::rig::{Rig, batch, ended, id};
+use crate::stores::on_every_store;
 use niyanta_core::{
     batch::CounterWrite,
     ids::{CustomerId, WishRevision},
@@ -10,7 +11,7 @@ use niyanta_core::{
 use runtime::store::{Commit, KeyId, StoreError, Wish, WishOutcome};
 use std::sync::Arc;
 
-on_both! {
+on_every_store! {
     a_wish_is_written_once_and_seen_by_the_leader
     cancel_is_never_undone
     a_terminal_workload_refuses_wishes

@@ -165,7 +165,7 @@ impl Store {
         match write.checkpoint {
             Some(sequence) => {
                 let wanted = (write.attempt, sequence);
-                if found.row.checkpoint >= Some(wanted) {
+                if found.row.checkpoint > Some(wanted) {
                     return Answer::Content(Content::NotOpen);
                 }
                 found.row.checkpoint = Some(wanted);
