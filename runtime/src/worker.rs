@@ -81,7 +81,7 @@ impl WorkerConfig {
         Self {
             worker,
             capacity: 4,
-            handlers: vec![Arc::new(Sleep), Arc::new(HashTree)],
+            handlers: vec![Arc::new(Sleep), Arc::new(HashTree::default())],
             tags: BTreeMap::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             subjects: Subjects::default(),

@@ -23,6 +23,7 @@ pub use support::client::{Answer, Client};
 pub use support::cluster::{Cluster, ClusterOptions};
 pub use support::coordinator::{Coordinator, CoordinatorOptions};
 pub use support::digest::tree_digest;
+pub use support::hashing::{some_progress, went_on};
 pub use support::history::History;
 pub use support::ledger::Ledger;
 pub use support::nats::Nats;

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod coordinator;
 pub(crate) mod digest;
+pub(crate) mod hashing;
 pub(crate) mod history;
 pub(crate) mod ledger;
 pub(crate) mod nats;

@@ -1,7 +1,10 @@
 //! The commands that run something, as far as the command line goes: their arguments, checked and
 //! typed. What they do is in [`crate::commands`].
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeMap, ffi::OsString, num::NonZeroU64, path::PathBuf, process::ExitCode,
+    time::Duration,
+};
 
 use clap::Args;
 use niyanta_core::ids::{WorkerId, WorkloadType};
@@ -80,6 +83,7 @@ pub(super) struct GuardArgs {
 Examples:
   niyanta worker --nats-url nats://broker:4222 --id w1 --capacity 4
   niyanta worker --type hash_tree --type exec --tag zone=a --tag disk=ssd
+  niyanta worker --hash-tree-rate 50000000
 
 exec runs any program that the customer's workloads name: ask for it only where that is wanted.")]
 pub struct WorkerArgs {
@@ -113,6 +117,9 @@ pub struct WorkerArgs {
     /// A tag for affinity rules; repeat for more
     #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = parse::pair)]
     pub tags: Vec<(String, String)>,
+    /// The most that hash_tree reads, all its workloads together [default: as fast as it can]
+    #[arg(long, env = "HASH_TREE_RATE", value_name = "BYTES_PER_SECOND")]
+    pub hash_tree_rate: Option<NonZeroU64>,
     /// Keeps what must survive a restart [default: a folder of this id in the user's data folder]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,

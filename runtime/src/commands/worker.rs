@@ -11,7 +11,7 @@ use crate::{
     driver::chain,
     protocol::Subjects,
     telemetry,
-    worker::{self, WorkerConfig, WorkerError},
+    worker::{self, HashTree, Sleep, WorkerConfig, WorkerError},
 };
 use anyhow::Context;
 use niyanta_core::ids::WorkerId;
@@ -84,6 +84,9 @@ fn configure(args: &WorkerArgs) -> anyhow::Result<WorkerConfig> {
         (None, None) => None,
     };
     let mut config = WorkerConfig::new(worker);
+    if let Some(rate) = args.hash_tree_rate {
+        config.handlers = vec![Arc::new(Sleep), Arc::new(HashTree::limited(rate))];
+    }
     config.capacity = args.capacity;
     config.tags = args.tags();
     config.subjects = Subjects::new(&args.subject_prefix)?;

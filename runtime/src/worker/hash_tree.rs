@@ -7,12 +7,14 @@
 //!
 //! Reading blocks, so it is done in steps on the blocking pool; between steps it can be stopped.
 
+mod pace;
 mod walk;
 
 use super::{Context, Outcome, WorkloadHandler};
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use niyanta_core::workload::Cause;
+use pace::Pace;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{
@@ -22,15 +24,29 @@ use sha2::{
 use std::{
     fs::File,
     io::{self, Read as _},
+    num::NonZeroU64,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use tokio::time::Instant;
 use walk::{Found, Walk};
 
-/// The workload type `hash_tree`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct HashTree;
+/// The workload type `hash_tree`. The default reads as fast as it can.
+#[derive(Debug, Clone, Default)]
+pub struct HashTree {
+    pace: Option<Arc<Pace>>,
+}
+
+impl HashTree {
+    /// Reads at most so much in a second, in all its attempts together.
+    #[must_use]
+    pub fn limited(bytes_per_second: NonZeroU64) -> Self {
+        Self {
+            pace: Some(Arc::new(Pace::new(bytes_per_second))),
+        }
+    }
+}
 
 #[async_trait]
 impl WorkloadHandler for HashTree {
@@ -44,7 +60,7 @@ impl WorkloadHandler for HashTree {
             return Outcome::permanent("input_params.path must name a folder");
         };
         let root = PathBuf::from(path);
-        match hash(&context, root).await {
+        match hash(&context, root, self.pace.as_deref()).await {
             Ok(outcome) => outcome,
             Err(failure) => Outcome::permanent(failure.to_string()),
         }
@@ -59,22 +75,32 @@ struct Unreadable {
     source: io::Error,
 }
 
-async fn hash(context: &Context, root: PathBuf) -> Result<Outcome, Unreadable> {
+async fn hash(
+    context: &Context,
+    root: PathBuf,
+    pace: Option<&Pace>,
+) -> Result<Outcome, Unreadable> {
     let Some(total) = measure(context, &root).await? else {
         return Ok(Outcome::Stopped);
     };
     let saved = context.checkpoint.as_deref().and_then(Saved::read);
     if let Some(saved) = &saved {
+        let within = saved.partial.as_ref().map_or(0, |partial| partial.read);
         let place = format!(
             "going on after {} files, {} bytes",
-            saved.files, saved.bytes
+            saved.files,
+            saved.bytes + within
         );
         context.log("info", place).await;
     }
     let mut hashing = Hashing::new(root, saved)?;
+    let budget = pace.map_or(BYTES_PER_STEP, |pace| {
+        pace.bytes_per_step().min(BYTES_PER_STEP)
+    });
     let mut next_checkpoint = Instant::now() + context.checkpoint_interval;
     loop {
-        let (back, more) = in_steps(hashing, Hashing::step).await?;
+        let before = hashing.bytes_read();
+        let (back, more) = in_steps(hashing, move |hashing| hashing.step(budget)).await?;
         hashing = back;
         if !more {
             return Ok(Outcome::Completed(Some(hashing.result())));
@@ -89,6 +115,14 @@ async fn hash(context: &Context, root: PathBuf) -> Result<Outcome, Unreadable> {
         }
         if stop.is_some() {
             return Ok(Outcome::Stopped);
+        }
+        if let Some(pace) = pace {
+            let paid_at = pace.pay(hashing.bytes_read() - before);
+            tokio::select! {
+                biased;
+                _ = context.stopped() => {}
+                () = tokio::time::sleep_until(paid_at) => {}
+            }
         }
     }
 }
@@ -175,10 +209,10 @@ impl Hashing {
         })
     }
 
-    /// Reads a few megabytes. False when everything is done.
-    fn step(&mut self) -> Result<bool, Unreadable> {
-        let mut left = BYTES_PER_STEP;
-        let mut buffer = vec![0; READ_BYTES];
+    /// Reads at most so many bytes. False when everything is done.
+    fn step(&mut self, budget: usize) -> Result<bool, Unreadable> {
+        let mut left = budget;
+        let mut buffer = vec![0; READ_BYTES.min(budget)];
         while left > 0 {
             if self.current.is_none() {
                 let Some(found) = self.walk.next()? else {
@@ -187,11 +221,13 @@ impl Hashing {
                 self.current = Some(self.open(found)?);
                 // Small files cost something too.
                 left = left.saturating_sub(FILE_COST);
+                continue;
             }
             let Some(current) = &mut self.current else {
                 continue;
             };
-            let count = current.file.read(&mut buffer);
+            let most = buffer.len().min(left);
+            let count = current.file.read(&mut buffer[..most]);
             let count = count.map_err(|source| self.walk.unreadable(&current.found, source))?;
             if count == 0 {
                 self.finish_file();

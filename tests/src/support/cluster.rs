@@ -142,6 +142,15 @@ impl Cluster {
         self.workers.last_mut().unwrap()
     }
 
+    /// Starts a worker whose `hash_tree` would need a quarter of an hour for [`Self::tree`], on any
+    /// machine: whatever interrupts it, interrupts it half-way.
+    pub fn crawling_worker(&mut self, id: &str) -> &mut Worker {
+        let mut options = self.worker_options(id, 2, &["hash_tree"]);
+        options.hash_tree_rate = Some(TREE_FILES * TREE_FILE_BYTES / 1_000);
+        self.workers.push(Worker::spawn(options));
+        self.workers.last_mut().unwrap()
+    }
+
     /// What [`Self::worker`] would start.
     #[must_use]
     pub fn worker_options(&self, id: &str, capacity: u32, types: &[&str]) -> WorkerOptions {
@@ -152,6 +161,7 @@ impl Cluster {
             capacity,
             types: types.iter().map(|&name| name.to_owned()).collect(),
             tags: Vec::new(),
+            hash_tree_rate: None,
             state_dir: self.scratch.join(&format!("{id}.state")),
         }
     }
@@ -239,11 +249,25 @@ impl Cluster {
         workload
     }
 
-    /// A tree that takes a debug build's `hash_tree` several seconds, so that it can be
-    /// interrupted after a checkpoint and long before its end.
+    /// A tree for `hash_tree`.
     #[must_use]
-    pub fn big_tree(&self) -> PathBuf {
-        self.scratch.tree("big-tree", 24_000, 10_000)
+    pub fn tree(&self) -> PathBuf {
+        self.scratch
+            .tree("tree", TREE_FILES as usize, TREE_FILE_BYTES as usize)
+    }
+
+    /// Waits until this many checkpoints have been stored, as the leader among these counts them.
+    pub async fn checkpoints_stored(&self, count: u64) {
+        const COUNTER: &str = "niyanta_events_total{kind=\"workload.checkpoint\"}";
+        let what = format!("{count} checkpoints");
+        until(&what, Duration::from_secs(60), async || {
+            let mut found = 0;
+            for coordinator in &self.coordinators {
+                found += coordinator.counter(COUNTER).await.unwrap_or(0);
+            }
+            (found >= count).then_some(())
+        })
+        .await;
     }
 
     /// Sends a signal to a coordinator.
@@ -251,6 +275,9 @@ impl Cluster {
         self.coordinators[index].process.signal(signal);
     }
 }
+
+const TREE_FILES: u64 = 200;
+const TREE_FILE_BYTES: u64 = 10_000;
 
 /// Runs `niyanta` to its end, asserts success and returns its standard output.
 fn run(args: &[&str], env: &[(&str, &str)]) -> String {

@@ -77,6 +77,14 @@ impl Coordinator {
             .is_some_and(|ready| ready["is_leader"] == true)
     }
 
+    /// What `/metrics` says of this counter, named with its labels.
+    pub async fn counter(&self, series: &str) -> Option<u64> {
+        let page = self.anonymous().try_get("/metrics").await?;
+        page.text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+    }
+
     /// A client without a key.
     #[must_use]
     pub fn anonymous(&self) -> Client {

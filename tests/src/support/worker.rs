@@ -20,6 +20,8 @@ pub struct WorkerOptions {
     pub types: Vec<String>,
     /// `--tag`, repeated.
     pub tags: Vec<String>,
+    /// `--hash-tree-rate`, bytes in a second.
+    pub hash_tree_rate: Option<u64>,
     /// `--state-dir`.
     pub state_dir: PathBuf,
 }
@@ -72,6 +74,9 @@ fn launch(options: &WorkerOptions) -> Process {
         .arg("--state-dir")
         .arg(&options.state_dir)
         .env("LOG_FORMAT", "text");
+    if let Some(rate) = options.hash_tree_rate {
+        command.args(["--hash-tree-rate", &rate.to_string()]);
+    }
     for workload_type in &options.types {
         command.args(["--type", workload_type]);
     }

@@ -73,7 +73,7 @@ fn checkpoints(mut events: mpsc::Receiver<Event>) -> Vec<Vec<u8>> {
 async fn the_digest_is_that_of_sha256sum_in_byte_order() {
     let folder = tree();
     let (context, _control, _events) = context(folder.path(), None);
-    let Outcome::Completed(Some(result)) = HashTree.run(context).await else {
+    let Outcome::Completed(Some(result)) = HashTree::default().run(context).await else {
         panic!("not completed");
     };
     assert_eq!(result["sha256"], expected(folder.path()));
@@ -84,13 +84,13 @@ async fn the_digest_is_that_of_sha256sum_in_byte_order() {
 async fn every_checkpoint_leads_to_the_same_digest() {
     let folder = tree();
     let (whole, _control, events) = context(folder.path(), None);
-    let whole = HashTree.run(whole).await;
+    let whole = HashTree::default().run(whole).await;
     let saved = checkpoints(events);
     assert!(saved.len() >= 2, "{} checkpoints", saved.len());
     for checkpoint in saved {
         assert!(checkpoint.len() < 2_000);
         let (rest, _control, _events) = context(folder.path(), Some(checkpoint));
-        assert_eq!(HashTree.run(rest).await, whole);
+        assert_eq!(HashTree::default().run(rest).await, whole);
     }
 }
 
@@ -100,10 +100,26 @@ async fn a_stop_checkpoints_and_the_next_attempt_goes_on_there() {
     let (first, control, events) = context(folder.path(), None);
     control.stop.send_replace(Some(Cause::Paused));
     // The measuring is over in one step, so the stop is met while hashing.
-    assert_eq!(HashTree.run(first).await, Outcome::Stopped);
+    assert_eq!(HashTree::default().run(first).await, Outcome::Stopped);
     let saved = checkpoints(events);
     let (rest, _control, _events) = context(folder.path(), saved.last().cloned());
-    let Outcome::Completed(Some(result)) = HashTree.run(rest).await else {
+    let Outcome::Completed(Some(result)) = HashTree::default().run(rest).await else {
+        panic!("not completed");
+    };
+    assert_eq!(result["sha256"], expected(folder.path()));
+}
+
+#[tokio::test]
+async fn a_limited_attempt_can_be_stopped_at_any_time_and_another_goes_on_there() {
+    let folder = tree();
+    let (first, control, mut events) = context(folder.path(), None);
+    let crawling = tokio::spawn(async { HashTree::limited(NonZeroU64::MIN).run(first).await });
+    while !matches!(events.recv().await, Some(Event::Progress { .. })) {}
+    control.stop.send_replace(Some(Cause::Drained));
+    assert_eq!(crawling.await.unwrap(), Outcome::Stopped);
+    let saved = checkpoints(events);
+    let (rest, _control, _events) = context(folder.path(), saved.last().cloned());
+    let Outcome::Completed(Some(result)) = HashTree::default().run(rest).await else {
         panic!("not completed");
     };
     assert_eq!(result["sha256"], expected(folder.path()));
@@ -115,7 +131,7 @@ async fn what_is_not_there_fails_for_good() {
     let Outcome::Failed {
         error_type,
         message,
-    } = HashTree.run(context).await
+    } = HashTree::default().run(context).await
     else {
         panic!("not failed");
     };
@@ -132,12 +148,12 @@ fn a_partial_file_that_changed_is_read_again() {
         .as_ref()
         .is_none_or(|current| current.found.relative != b"large")
     {
-        assert!(hashing.step().unwrap());
+        assert!(hashing.step(BYTES_PER_STEP).unwrap());
     }
     let saved = Saved::read(&hashing.save()).unwrap();
     assert!(saved.partial.as_ref().unwrap().read > 0);
     fs::write(folder.path().join("large"), "small now").unwrap();
     let mut rest = Hashing::new(folder.path().to_owned(), Some(saved)).unwrap();
-    while rest.step().unwrap() {}
+    while rest.step(BYTES_PER_STEP).unwrap() {}
     assert_eq!(rest.result()["sha256"], expected(folder.path()));
 }
