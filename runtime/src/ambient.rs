@@ -1,4 +1,5 @@
-//! What the API takes from its surroundings: the time of day, new identifiers, randomness.
+//! What a node and a worker take from their surroundings: the time of day, new identifiers,
+//! randomness.
 //!
 //! Behind a trait, so that a simulator can supply all three and a run stays a function of its seed.
 

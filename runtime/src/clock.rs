@@ -3,7 +3,7 @@
 //! Two clocks, never mixed: the node's own, which counts suspension and judges every lease and
 //! deadline, and the wall clock, which only labels what people read.
 
-use niyanta_core::time::{Timestamp, WallTime};
+use niyanta_core::time::{Duration, Timestamp, WallTime};
 
 /// A node's clocks.
 pub trait Clock: Send + Sync + 'static {
@@ -29,6 +29,13 @@ impl Clock for SystemClock {
     fn wall(&self) -> WallTime {
         WallTime(chrono::Utc::now().timestamp_micros())
     }
+}
+
+/// Waits until `deadline`, or a while less: timers of the runtime do not count suspension, so nobody
+/// should sleep for long without looking at the clock.
+pub(crate) async fn sleep_towards(clock: &dyn Clock, deadline: Option<Timestamp>) {
+    let left = deadline.map_or(LONGEST_SLEEP, |deadline| deadline.since(clock.now()));
+    tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
 }
 
 /// The clock of a tokio runtime, so that it can be paused and advanced by a simulation. Both clocks
@@ -59,6 +66,8 @@ impl Clock for TokioClock {
         self.wall_origin.plus(self.origin.elapsed())
     }
 }
+
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

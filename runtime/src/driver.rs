@@ -28,6 +28,7 @@ pub(crate) use carry::chain;
 pub use hints::DriverHints;
 
 use crate::{
+    ambient::Ambient,
     broker::{Broker, BrokerError, Link, Subscription},
     clock::Clock,
     hints::Changes,
@@ -80,6 +81,8 @@ pub struct DriverPorts {
     pub broker: Arc<dyn Broker>,
     /// `now`.
     pub clock: Arc<dyn Clock>,
+    /// New ids.
+    pub ambient: Arc<dyn Ambient>,
     /// Which subjects to speak on.
     pub subjects: Subjects,
     /// Where the API's hints come from.
@@ -189,6 +192,7 @@ pub async fn start(
         store,
         broker,
         clock,
+        ambient,
         subjects,
         hints: api_hints,
         on_key_revoked,
@@ -204,7 +208,7 @@ pub async fn start(
     let (hints_sender, hints) = mpsc::channel(HINTS_MAX);
     let (stop_sender, stop) = watch::channel(false);
     let (leadership, leadership_seen) = watch::channel(Leadership::default());
-    let voice = Voice::new(&identity.coordinator_id, Arc::clone(&clock));
+    let voice = Voice::new(&identity.coordinator_id, Arc::clone(&clock), ambient);
     api_hints.attach(
         hints_sender,
         outbox.clone(),

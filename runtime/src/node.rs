@@ -7,7 +7,7 @@
 mod monitor;
 
 use crate::{
-    ambient::SystemAmbient,
+    ambient::Ambient,
     broker::{Broker, BrokerError},
     clock::Clock,
     config::Config,
@@ -45,6 +45,8 @@ pub struct Ports {
     pub broker: Arc<dyn Broker>,
     /// `now`.
     pub clock: Arc<dyn Clock>,
+    /// New ids and secrets.
+    pub ambient: Arc<dyn Ambient>,
     /// Renders what was counted.
     pub metrics: PrometheusHandle,
 }
@@ -156,7 +158,7 @@ impl Node {
             Arc::new(hints.clone()),
             status_seen,
             ports.metrics.clone(),
-            Arc::new(SystemAmbient),
+            Arc::clone(&ports.ambient),
         );
         api.changes = hints.changes();
         let stop_accepting = CancellationToken::new();
@@ -349,6 +351,7 @@ async fn drive(drive: Drive) -> Result<(), EndError> {
         store: ports.store,
         broker: ports.broker,
         clock: ports.clock,
+        ambient: ports.ambient,
         subjects,
         hints,
         on_key_revoked: Box::new(move |key| api.invalidate_key(key)),

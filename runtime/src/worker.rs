@@ -3,7 +3,6 @@
 //! Owns the process side: handlers, children, the clock, what a restart may know. What to say and
 //! when is [`machine`]'s, which does no I/O.
 
-mod clock;
 #[cfg(feature = "real")]
 mod exec;
 #[cfg(feature = "real")]
@@ -16,7 +15,6 @@ mod sleep;
 #[cfg(feature = "real")]
 mod state_dir;
 
-pub use clock::Clock;
 #[cfg(feature = "real")]
 pub use exec::Exec;
 pub use handler::{Context, WorkloadHandler};
@@ -25,7 +23,9 @@ pub use machine::Outcome;
 pub use sleep::Sleep;
 
 use crate::{
+    ambient::{Ambient, SystemAmbient},
     broker::{Broker, BrokerError},
+    clock::{Clock, SystemClock},
     protocol::Subjects,
 };
 use machine::Settings;
@@ -60,7 +60,9 @@ pub struct WorkerConfig {
     /// How long a stopping worker may take.
     pub shutdown_timeout: Duration,
     /// What it reckons its lease by.
-    pub clock: Clock,
+    pub clock: Arc<dyn Clock>,
+    /// Where its incarnation and the seed of its jitter come from.
+    pub ambient: Arc<dyn Ambient>,
 }
 
 impl fmt::Debug for WorkerConfig {
@@ -88,7 +90,8 @@ impl WorkerConfig {
             state_dir: None,
             exec_guard: None,
             shutdown_timeout: Duration::from_secs(30),
-            clock: Clock::BootTime,
+            clock: Arc::new(SystemClock),
+            ambient: Arc::new(SystemAmbient),
         }
     }
 
@@ -142,7 +145,7 @@ async fn start(
     broker: Arc<dyn Broker>,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
-    let incarnation = new_incarnation();
+    let incarnation = new_incarnation(config.ambient.as_ref());
     let opened = match config.state_dir.clone() {
         Some(path) => {
             let opened = state_dir::StateDir::open(path, &config.worker, &incarnation).await?;
@@ -170,7 +173,8 @@ async fn start(
     broker: Arc<dyn Broker>,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
-    let settings = settings(&config, new_incarnation(), None)?;
+    let incarnation = new_incarnation(config.ambient.as_ref());
+    let settings = settings(&config, incarnation, None)?;
     shell::run(config, settings, broker, shutdown).await
 }
 
@@ -184,6 +188,8 @@ fn settings(
         let invalid = |_| WorkerError::InvalidType(name.to_owned());
         name.parse().map_err(invalid)
     };
+    let mut seed = [0; 8];
+    config.ambient.fill(&mut seed);
     Ok(Settings {
         worker: config.worker.clone(),
         incarnation,
@@ -192,12 +198,14 @@ fn settings(
         tags: config.tags.clone(),
         version: config.version.clone(),
         replaces,
-        seed: rand::random(),
+        seed: u64::from_le_bytes(seed),
     })
 }
 
-fn new_incarnation() -> Incarnation {
-    let name = format!("{:032x}", rand::random::<u128>());
+fn new_incarnation(ambient: &dyn Ambient) -> Incarnation {
+    let mut bytes = [0; 16];
+    ambient.fill(&mut bytes);
+    let name = format!("{:032x}", u128::from_le_bytes(bytes));
     name.parse()
         .expect("hexadecimal digits are a valid incarnation")
 }

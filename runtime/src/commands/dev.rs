@@ -6,6 +6,7 @@
 
 use super::{asked_to_stop, async_runtime, exit_code, new_incarnation, serve, worker};
 use crate::{
+    ambient::SystemAmbient,
     clock::SystemClock,
     config::Config,
     http::auth,
@@ -86,6 +87,7 @@ async fn run(config: Config, data_dir: PathBuf, demo: Option<PathBuf>) -> anyhow
         store: serve::open_store(&config, &incarnation).await?,
         broker: serve::open_broker(&config).await?,
         clock: Arc::new(SystemClock),
+        ambient: Arc::new(SystemAmbient),
         metrics: metrics::install()?,
     };
     let (store, broker) = (Arc::clone(&ports.store), Arc::clone(&ports.broker));

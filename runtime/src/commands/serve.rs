@@ -2,6 +2,7 @@
 
 use super::{asked_to_stop, async_runtime, exit_code, new_incarnation};
 use crate::{
+    ambient::SystemAmbient,
     broker::{
         Broker,
         embedded::EmbeddedBroker,
@@ -29,6 +30,7 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
         store: open_store(&config, &incarnation).await?,
         broker: open_broker(&config).await?,
         clock: Arc::new(SystemClock),
+        ambient: Arc::new(SystemAmbient),
         metrics: metrics::install()?,
     };
     let mut node = Node::start(&config, incarnation, rand::random(), ports).await?;

@@ -13,7 +13,7 @@
 //! Descendants that leave the process group are found because the guard is their subreaper. What is
 //! not covered: grandchildren, if the guard itself is killed with SIGKILL.
 
-use super::clock::boot_time;
+use crate::clock::{Clock as _, SystemClock};
 use niyanta_core::time::{Duration, Timestamp};
 use rustix::{
     fs::{FlockOperation, flock},
@@ -146,7 +146,7 @@ async fn watch(spec: Spec) -> io::Result<u8> {
     watch_leaf(leaf, sender.clone());
     read_control(sender);
     loop {
-        let now = boot_time();
+        let now = SystemClock.now();
         if lease.is_some_and(|lease| now >= lease) {
             break;
         }

@@ -10,13 +10,14 @@ use super::{
 };
 use crate::{
     broker::{Broker, Link, Message, Subscription},
+    clock::sleep_towards,
     protocol::{Assignment, Subjects},
 };
 use bytes::Bytes;
 use futures::FutureExt as _;
 use niyanta_core::{
     ids::{Attempt, WorkloadId},
-    time::{Duration, Timestamp, WallTime},
+    time::{Duration, Timestamp},
 };
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc};
 use tokio::{
@@ -40,11 +41,11 @@ pub(super) async fn run(
     shell.step(Event::Tick);
     let mut is_told = false;
     while !shell.is_over {
-        let clock = shell.config.clock;
+        let clock = Arc::clone(&shell.config.clock);
         // What others say comes first, because it is little; what our own workloads say may wait.
         let event = tokio::select! {
             biased;
-            () = clock.sleep_towards(shell.machine.next_deadline()) => Event::Tick,
+            () = sleep_towards(clock.as_ref(), shell.machine.next_deadline()) => Event::Tick,
             () = shutdown.cancelled(), if !is_told => {
                 is_told = true;
                 Event::ShutdownRequested(shell.config.shutdown_timeout)
@@ -172,7 +173,7 @@ impl Shell {
             self.controls.remove(&(*workload, *attempt));
         }
         let mut actions = std::mem::take(&mut self.actions);
-        let (now, wall) = (self.config.clock.now(), wall_clock());
+        let (now, wall) = (self.config.clock.now(), self.config.clock.wall());
         self.machine.handle(now, wall, event, &mut actions);
         for action in actions.drain(..) {
             self.carry_out(action);
@@ -312,10 +313,6 @@ impl Outcome {
             Self::Killed => "killed",
         }
     }
-}
-
-fn wall_clock() -> WallTime {
-    WallTime(chrono::Utc::now().timestamp_micros())
 }
 
 const EVENTS: usize = 1_024;
