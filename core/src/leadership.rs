@@ -19,6 +19,7 @@
 use crate::{
     Config, ExitReason,
     ids::{AskId, Generation, Incarnation},
+    probes::planted,
     rng::Rng,
     snapshot::LeaseRow,
     time::{Duration, Timestamp},
@@ -249,7 +250,12 @@ impl Leadership {
             } = leading.renewal
             && asked == ask
         {
-            leading.deadline = leading.deadline.max(asked_at.plus(ttl).minus(margin));
+            let trusted_from = if planted!(LeaseFromAnswer) {
+                now
+            } else {
+                asked_at
+            };
+            leading.deadline = leading.deadline.max(trusted_from.plus(ttl).minus(margin));
             leading.renewal = Renewal::Due(asked_at.plus(interval));
         }
         self.act(now, steps);

@@ -58,6 +58,7 @@ pub mod ids;
 pub mod invariants;
 pub mod leadership;
 mod persist;
+mod probes;
 pub mod rng;
 pub mod scheduling;
 pub mod snapshot;

@@ -17,6 +17,7 @@ use crate::{
         Attempt, BatchNumber, CustomerId, Generation, Incarnation, MessageSequence, RequestId,
         WorkerId, WorkloadId,
     },
+    probes::mark,
     snapshot::FenceRow,
     time::{Duration, Timestamp},
     workload::Status,
@@ -288,6 +289,7 @@ impl Commits {
             return Verdict::Later;
         };
         if row.generation != self.generation || row.incarnation != self.incarnation {
+            mark!(FencedWithBatchInFlight);
             return Verdict::Fenced;
         }
         if row.applied == flight.batch.number {

@@ -13,6 +13,7 @@ pub mod hints;
 pub mod http;
 pub mod metrics;
 pub mod node;
+mod probes;
 pub mod protocol;
 pub mod status;
 pub mod store;

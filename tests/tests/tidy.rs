@@ -235,7 +235,9 @@ fn the_readmes_scripts_exist() {
 
 #[test]
 fn no_version_is_pinned_outside_of_the_root() {
-    for package in ["core", "runtime", "sim", "tests"] {
+    let packages = ["core", "runtime", "sim", "tests"];
+    let simulators = ["sim/probes", "sim/planted/core", "sim/planted/runtime"];
+    for package in packages.into_iter().chain(simulators) {
         let path = format!("{package}/Cargo.toml");
         let manifest = fs::read_to_string(root().join(&path)).unwrap();
         let mut in_dependencies = false;
@@ -243,7 +245,7 @@ fn no_version_is_pinned_outside_of_the_root() {
             if line.starts_with('[') {
                 in_dependencies = line.contains("dependencies");
             } else if in_dependencies && line.contains('=') && !line.trim().starts_with('#') {
-                let inherits = line.contains("workspace");
+                let inherits = line.contains("workspace") || line.contains("path = \"");
                 assert!(
                     inherits,
                     "{path}: {line}: versions live in the root Cargo.toml"

@@ -8,6 +8,7 @@ use crate::{
     batch::{Actor, AuditDetails},
     fleet::{Presence, WorkerDesired},
     ids::{WishRevision, WorkerId, WorkloadId},
+    probes::mark,
     snapshot::WorkerRow,
     workload::{Cause, Desired, Move, Over, Status},
 };
@@ -43,6 +44,9 @@ impl Term {
                 });
             }
             (Status::Scheduled | Status::Running | Status::Redistributing, Desired::Cancel) => {
+                if status == Status::Scheduled {
+                    mark!(CancelMetAssignment);
+                }
                 self.change(id, None, |leader| leader.stopping = Some(Cause::Cancelled));
             }
             (Status::Scheduled | Status::Running | Status::Redistributing, Desired::Pause) => {

@@ -9,6 +9,7 @@ use super::{
     reports::{Checkpoints, Progress},
     requests::About,
 };
+use crate::probes::mark;
 use crate::protocol::{
     Answer, AnswerStatus, Assignment, ERROR_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX, of, wire,
 };
@@ -131,6 +132,7 @@ impl Machine {
         for (workload, attempt) in dying {
             self.begin_stop(workload, Cause::LeaseLost, kill_at, actions);
             if now >= kill_at {
+                mark!(WorkerWokeAfterLease);
                 self.kill(workload, attempt, actions);
             }
         }

@@ -50,7 +50,7 @@ impl Machine {
         if is_full && self.held.values().any(|held| held.is_forgotten) {
             return;
         }
-        self.extend_lease(assignment.heartbeat_sequence, actions);
+        self.extend_lease(now, assignment.heartbeat_sequence, actions);
         if let Some(older) = self.held.remove(&workload) {
             self.requests
                 .retain(|_, pending| !pending.about.is_of(workload, older.attempt));

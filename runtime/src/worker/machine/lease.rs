@@ -1,5 +1,6 @@
 //! The worker's lease: until when, by its own clock, it may run what dies with the lease.
 
+use crate::probes::planted;
 use niyanta_core::time::{Duration, Timestamp};
 use std::collections::BTreeMap;
 
@@ -45,11 +46,16 @@ impl Lease {
     }
 
     /// That message was answered. True when the lease lasts longer for it.
-    pub(super) fn answered(&mut self, sequence: u64) -> bool {
+    pub(super) fn answered(&mut self, sequence: u64, now: Timestamp) -> bool {
         let (Some(sent), Some(length)) = (self.sent.get(&sequence), self.length) else {
             return false;
         };
-        let end = sent.plus(length);
+        let from = if planted!(WorkerLeaseFromAnswer) {
+            now
+        } else {
+            *sent
+        };
+        let end = from.plus(length);
         let extends = self.end.is_none_or(|old| end > old);
         if extends {
             self.end = Some(end);

@@ -182,7 +182,7 @@ impl Machine {
             return;
         }
         self.replaces = None;
-        self.extend_lease(sequence, actions);
+        self.extend_lease(now, sequence, actions);
         // An answer that took long leaves a lease that is half over.
         let wait = self.jittered(self.lease.heartbeat);
         let is_fresh = now < self.lease.stop_at();
@@ -201,14 +201,19 @@ impl Machine {
             tracing::warn!(reason = ?answer.reason, "a heartbeat was refused");
             return;
         }
-        self.extend_lease(sequence, actions);
+        self.extend_lease(now, sequence, actions);
         for order in &answer.stop {
             self.on_stop(now, order, actions);
         }
     }
 
-    pub(super) fn extend_lease(&mut self, sequence: u64, actions: &mut Vec<Action>) {
-        if self.lease.answered(sequence) {
+    pub(super) fn extend_lease(
+        &mut self,
+        now: Timestamp,
+        sequence: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.lease.answered(sequence, now) {
             actions.push(Action::LeaseExtended(self.lease.kill_at()));
         }
     }
