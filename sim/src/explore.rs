@@ -1,7 +1,9 @@
 //! Many seeds at once.
 
-use crate::{Counts, Flaw, Outcome, Plan, World, properties::Violation};
+use crate::{Counts, Outcome, Plan, World, properties::Violation};
+use sim_probes::{Bug, Mark};
 use std::{
+    collections::BTreeMap,
     panic::{self, AssertUnwindSafe},
     sync::{
         Mutex, PoisonError,
@@ -17,10 +19,22 @@ pub struct Report {
     pub seeds: u64,
     /// What they went through.
     pub counts: Counts,
+    /// The situations that they got into, and how many of them did.
+    pub reached: BTreeMap<Mark, u64>,
     /// The failing ones, in order, as far as they were run.
     pub failures: Vec<(u64, Violation)>,
     /// Seeds that were run twice and gave another hash the second time.
     pub unstable: Vec<u64>,
+}
+
+impl Report {
+    /// The situations that no seed got into.
+    #[must_use]
+    pub fn never_reached(&self) -> Vec<Mark> {
+        let all = Mark::ALL.iter().copied();
+        all.filter(|mark| !self.reached.contains_key(mark))
+            .collect()
+    }
 }
 
 /// How to explore.
@@ -32,8 +46,8 @@ pub struct Search {
     pub seeds: u64,
     /// Threads.
     pub jobs: usize,
-    /// What is done wrong on purpose.
-    pub flaw: Option<Flaw>,
+    /// The bug that is planted.
+    pub bug: Option<Bug>,
     /// Stop after so many failures.
     pub failures_max: usize,
     /// Run every so many-th seed twice, and compare.
@@ -48,7 +62,7 @@ impl Search {
             first,
             seeds,
             jobs: 1,
-            flaw: None,
+            bug: None,
             failures_max: 1,
             recheck_every: 50,
         }
@@ -57,8 +71,8 @@ impl Search {
 
 /// Runs one seed. A panic of what is tested is a violation like any other.
 #[must_use]
-pub fn run(seed: u64, flaw: Option<Flaw>, told: bool) -> Outcome {
-    let mut world = World::new(Plan::draw(seed, flaw), told);
+pub fn run(seed: u64, bug: Option<Bug>, told: bool) -> Outcome {
+    let mut world = World::new(Plan::draw(seed, bug), told);
     let ran = panic::catch_unwind(AssertUnwindSafe(|| world.run()));
     let panicked = ran.err().map(|reason| {
         let text = reason.downcast_ref::<String>().cloned();
@@ -83,12 +97,15 @@ pub fn explore(search: Search, progress: impl Fn(u64) + Sync) -> Report {
                         break;
                     }
                     let seed = search.first + index;
-                    let outcome = run(seed, search.flaw, false);
+                    let outcome = run(seed, search.bug, false);
                     let recheck = index.is_multiple_of(search.recheck_every);
-                    let stable = !recheck || run(seed, search.flaw, false).hash == outcome.hash;
+                    let stable = !recheck || run(seed, search.bug, false).hash == outcome.hash;
                     let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
                     report.seeds += 1;
                     report.counts.add(&outcome.counts);
+                    for mark in outcome.reached.iter() {
+                        *report.reached.entry(mark).or_default() += 1;
+                    }
                     if !stable {
                         report.unstable.push(seed);
                     }

@@ -16,7 +16,6 @@
 pub mod clock;
 pub mod decision;
 pub mod explore;
-pub mod flaw;
 pub mod machine;
 pub mod message;
 pub mod model;
@@ -29,6 +28,5 @@ pub mod worker;
 pub mod world;
 
 pub use explore::{Report, explore};
-pub use flaw::Flaw;
 pub use plan::Plan;
 pub use world::{Counts, Outcome, World};

@@ -8,10 +8,11 @@
 
 use clap::{Parser, Subcommand};
 use sim::{
-    Flaw, Outcome,
+    Outcome,
     explore::{Search, explore, run},
     trace::Line,
 };
+use sim_probes::Bug;
 use std::{process::ExitCode, time::Instant};
 
 /// Runs the production core through seeded failovers.
@@ -38,17 +39,17 @@ enum Command {
         /// Stop after so many failures.
         #[arg(long, default_value_t = 1)]
         failures: usize,
-        /// Do this wrong on purpose.
+        /// Plant this bug, by number or name.
         #[arg(long)]
-        flaw: Option<Flaw>,
+        bug: Option<Bug>,
     },
     /// Run one seed and tell its story.
     Replay {
         /// Which.
         seed: u64,
-        /// Do this wrong on purpose.
+        /// Plant this bug, by number or name.
         #[arg(long)]
-        flaw: Option<Flaw>,
+        bug: Option<Bug>,
         /// Stop the story after this step.
         #[arg(long)]
         until: Option<u64>,
@@ -68,20 +69,20 @@ fn main() -> ExitCode {
             first,
             jobs,
             failures,
-            flaw,
+            bug,
         } => explore_seeds(Search {
             jobs,
             failures_max: failures,
-            flaw,
+            bug,
             ..Search::new(first, seeds)
         }),
         Command::Replay {
             seed,
-            flaw,
+            bug,
             until,
             node,
             about,
-        } => replay(run(seed, flaw, true), seed, until, |line| {
+        } => replay(run(seed, bug, true), seed, until, |line| {
             let is_wanted = node.as_ref().is_none_or(|node| line.who == *node);
             is_wanted
                 && about
@@ -118,6 +119,9 @@ fn explore_seeds(search: Search) -> ExitCode {
         counts.simulated.as_secs_f64() / began.elapsed().as_secs_f64(),
         counts.settled_after.as_secs_f64(),
     );
+    for mark in report.never_reached() {
+        println!("never reached: {} ({})", mark.words(), mark.name());
+    }
     for seed in &report.unstable {
         println!("seed {seed} gave another hash the second time");
     }

@@ -7,7 +7,6 @@ mod draw;
 
 use crate::{
     clock::{Clock, Moment},
-    flaw::Flaw,
     model::broker::Direction,
     worker::Profile,
 };
@@ -15,6 +14,7 @@ use niyanta_core::{
     ids::{CustomerId, WorkloadType},
     time::Duration,
 };
+use sim_probes::Bug;
 
 /// One run, from its seed.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct Plan {
     /// Where it comes from.
     pub seed: u64,
     /// What is done wrong on purpose.
-    pub flaw: Option<Flaw>,
+    pub bug: Option<Bug>,
     /// One for each coordinator.
     pub coordinators: Vec<CoordinatorPlan>,
     /// Whether they know of each other.

@@ -13,7 +13,6 @@ pub use run::{Phase, RUN_LONGEST_MS, Run};
 
 use crate::{
     decision::Rng,
-    flaw::Flaw,
     message::{Answered, Command, Message, Order, WorkerRequest},
 };
 use lease::Lease;
@@ -26,6 +25,7 @@ use niyanta_core::{
     workload::Cause,
 };
 use requests::Unanswered;
+use sim_probes::{Bug, is_planted};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -85,7 +85,6 @@ pub struct Worker {
     profile: Profile,
     incarnation: Incarnation,
     replaces: Option<Incarnation>,
-    flaw: Option<Flaw>,
     rng: Rng,
     seen: Generation,
     sequence: MessageSequence,
@@ -126,14 +125,12 @@ impl Worker {
         incarnation: Incarnation,
         replaces: Option<Incarnation>,
         rng: Rng,
-        flaw: Option<Flaw>,
     ) -> Self {
         let mut worker = Self {
             place,
             profile,
             incarnation,
             replaces,
-            flaw,
             rng,
             seen: Generation::ZERO,
             sequence: MessageSequence::ZERO,
@@ -200,7 +197,7 @@ impl Worker {
         if let Standing::Waiting(until) = self.standing {
             next = next.min(until);
         }
-        let outlives = self.is_flawed(Flaw::WorkerOutlivesLease);
+        let outlives = is_planted(Bug::WorkerOutlivesLease);
         if !outlives && self.runs.values().any(Run::ends_with_lease) {
             next = next.min(self.lease.kill_at());
         }
@@ -267,13 +264,9 @@ impl Worker {
         matches!(self.standing, Standing::Registered | Standing::Leaving)
     }
 
-    fn is_flawed(&self, flaw: Flaw) -> bool {
-        self.flaw == Some(flaw)
-    }
-
     /// True when the word of this term counts; remembers the highest.
     fn obeys(&mut self, generation: Generation) -> bool {
-        if generation < self.seen && !self.is_flawed(Flaw::WorkerIgnoresGeneration) {
+        if generation < self.seen && !is_planted(Bug::WorkerIgnoresGeneration) {
             return false;
         }
         self.deeds.push(Deed::Obeyed {
@@ -365,7 +358,7 @@ impl Worker {
     }
 
     fn on_renewed(&mut self, now: Timestamp, asked: &Unanswered, answer: &Answered) {
-        let from = if self.is_flawed(Flaw::WorkerLeaseFromAnswer) {
+        let from = if is_planted(Bug::WorkerLeaseFromAnswer) {
             now
         } else {
             asked.first_sent()

@@ -32,6 +32,7 @@ use crate::{
 };
 use api::Client;
 use niyanta_core::{snapshot::CustomerRow, time::Duration};
+use sim_probes::Marks;
 use statements::{Outstanding, StatementId};
 use std::{
     cmp::Reverse,
@@ -117,6 +118,8 @@ pub struct Outcome {
     pub hash: u128,
     /// What it went through.
     pub counts: Counts,
+    /// The situations that it got into.
+    pub reached: Marks,
     /// The run itself, for whoever wants its story.
     pub trace: Trace,
 }
@@ -216,14 +219,15 @@ impl Ord for Entry {
 }
 
 impl World {
-    /// A run that has not begun. It tells its story when `told` is set.
+    /// A run that has not begun, on this thread. It tells its story when `told` is set.
     #[must_use]
     pub fn new(plan: Plan, told: bool) -> Self {
+        sim_probes::plant(plan.bug);
         let streams = Streams::new(plan.seed);
         let clock = WallClock {
             drift_ppm: plan.database_drift_ppm,
         };
-        let mut store = Store::new(clock, plan.flaw);
+        let mut store = Store::new(clock);
         for customer in &plan.customers {
             store.add_customer(CounterRow {
                 limits: CustomerRow {
@@ -290,6 +294,7 @@ impl World {
     /// What the run showed, with what it panicked of if it did.
     #[must_use]
     pub fn finish(mut self, panicked: Option<String>) -> Outcome {
+        sim_probes::plant(None);
         self.counts.simulated = self.now.since(Moment::default());
         let (at, step) = (self.now, self.trace.steps());
         let panicked = panicked.map(|what| Violation {
@@ -302,6 +307,7 @@ impl World {
             violation: self.properties.into_violation().or(panicked),
             hash: self.trace.hash(),
             counts: self.counts,
+            reached: sim_probes::take_reached(),
             trace: self.trace,
         }
     }

@@ -17,22 +17,19 @@ pub use rows::{
 };
 pub use statement::{Answer, ContentWrite, Statement, SubmitAnswer, TakeLease, WishAnswer};
 
-use crate::{
-    clock::{Moment, WallClock},
-    flaw::Flaw,
-};
+use crate::clock::{Moment, WallClock};
 use niyanta_core::{
     ids::{BatchNumber, CustomerId, Generation, Incarnation, WorkerId, WorkloadId},
     snapshot::{FenceRow, Snapshot},
     time::{Duration, WallTime},
 };
+use sim_probes::{Bug, is_planted};
 use std::collections::BTreeMap;
 
 /// The database.
 #[derive(Debug)]
 pub struct Store {
     clock: WallClock,
-    flaw: Option<Flaw>,
     lease: Lease,
     fence: FenceRow,
     workloads: BTreeMap<WorkloadId, Workload>,
@@ -51,13 +48,12 @@ impl Store {
     ///
     /// Never: the name of the nobody who holds the first lease is valid.
     #[must_use]
-    pub fn new(clock: WallClock, flaw: Option<Flaw>) -> Self {
+    pub fn new(clock: WallClock) -> Self {
         let Ok(nobody) = "nobody".parse::<Incarnation>() else {
             unreachable!("a valid incarnation")
         };
         Self {
             clock,
-            flaw,
             lease: Lease {
                 incarnation: nobody.clone(),
                 generation: Generation::ZERO,
@@ -177,10 +173,6 @@ impl Store {
 
     /// A leader never writes a batch that does not match, unless it was shown what is not.
     fn shows_stale_snapshots(&self) -> bool {
-        self.is_flawed(Flaw::StaleSnapshot) || self.is_flawed(Flaw::ShortIgnored)
-    }
-
-    fn is_flawed(&self, flaw: Flaw) -> bool {
-        self.flaw == Some(flaw)
+        is_planted(Bug::SnapshotInTakeover) || is_planted(Bug::ShortCountIgnored)
     }
 }

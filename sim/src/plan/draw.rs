@@ -7,7 +7,6 @@ use super::{
 use crate::{
     clock::{Clock, Moment},
     decision::{Rng, Streams},
-    flaw::Flaw,
     model::broker::Direction,
     worker::Profile,
 };
@@ -15,12 +14,13 @@ use niyanta_core::{
     ids::{CustomerId, WorkerId, WorkloadType},
     time::Duration,
 };
+use sim_probes::Bug;
 use std::sync::Arc;
 
 impl Plan {
     /// The plan of a seed, with something done wrong on purpose or not.
     #[must_use]
-    pub fn draw(seed: u64, flaw: Option<Flaw>) -> Self {
+    pub fn draw(seed: u64, bug: Option<Bug>) -> Self {
         let streams = Streams::new(seed);
         let mut rng = streams.stream("plan", 0);
         let count = match rng.below(20) {
@@ -45,7 +45,7 @@ impl Plan {
         };
         Self {
             seed,
-            flaw,
+            bug,
             enable_ha,
             customers: customers(&mut streams.stream("plan.customers", 0), heal_at),
             types: types(),

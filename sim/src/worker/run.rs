@@ -1,7 +1,6 @@
 //! One attempt as its worker runs it.
 
 use super::{Deed, Finish, Standing, Worker, requests::Unanswered};
-use crate::flaw::Flaw;
 use niyanta_core::{
     Content, StopOrder, WorkerMessage,
     ids::{Attempt, MessageSequence, WorkloadId},
@@ -9,6 +8,7 @@ use niyanta_core::{
     time::{Duration, Timestamp},
     workload::{Cause, ErrorType, OnLeaseLoss},
 };
+use sim_probes::{Bug, is_planted};
 
 /// An attempt from receipt of its assignment until its last report is answered.
 #[derive(Debug, Clone)]
@@ -81,7 +81,7 @@ impl Worker {
             return;
         }
         if !self.lease.covers(now, heartbeat) {
-            if !self.is_flawed(Flaw::WorkerTakesStaleAssignments) || self.lease.length().is_zero() {
+            if !is_planted(Bug::AssignmentStartsLease) || self.lease.length().is_zero() {
                 return;
             }
             self.lease.stretch(now);
@@ -214,7 +214,7 @@ impl Worker {
 
     /// Ends everything that the lease does not cover any more.
     pub(super) fn end_what_must(&mut self, now: Timestamp) {
-        if self.is_flawed(Flaw::WorkerOutlivesLease) || now < self.lease.kill_at() {
+        if is_planted(Bug::WorkerOutlivesLease) || now < self.lease.kill_at() {
             return;
         }
         let lost: Vec<_> = self
@@ -268,7 +268,7 @@ impl Worker {
     }
 
     fn advance_run(&mut self, now: Timestamp, workload: WorkloadId) {
-        let early = self.is_flawed(Flaw::WorkerReportsUnfinished);
+        let early = is_planted(Bug::WorkerReportsUnfinished);
         let Some(run) = self.runs.get_mut(&workload) else {
             return;
         };

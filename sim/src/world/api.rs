@@ -7,7 +7,6 @@ use super::{Inbound, Occurrence, World};
 use crate::{
     clock::Moment,
     decision::{Rng, Streams, mix},
-    flaw::Flaw,
     message::{Address, Message},
     model::store::{Answer, Statement, Submission, SubmitAnswer, WishAnswer},
     plan::{Operation, Plan},
@@ -23,6 +22,7 @@ use niyanta_core::{
     time::{Duration, WallTime},
     workload::{Desired, OnLeaseLoss, Status},
 };
+use sim_probes::{Bug, is_planted};
 use std::sync::Arc;
 
 /// A call to the API.
@@ -282,9 +282,7 @@ impl World {
         };
         call.statement = Some(statement.clone());
         let number = call.number;
-        let early = call
-            .made
-            .filter(|_| self.plan.flaw == Some(Flaw::AcknowledgedUnwritten));
+        let early = call.made.filter(|_| is_planted(Bug::AcknowledgedUnwritten));
         let Some(process) = self.nodes[place].awake() else {
             return;
         };
@@ -327,7 +325,7 @@ impl World {
         not_sent: bool,
     ) {
         let now = self.now;
-        let hasty = self.plan.flaw == Some(Flaw::UnknownIsFailure);
+        let hasty = is_planted(Bug::UnknownIsFailure);
         let epoch = self.nodes[place].epoch;
         let Some(process) = self.nodes[place].awake() else {
             return;

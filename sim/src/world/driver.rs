@@ -8,7 +8,6 @@
 use super::{Inbound, Node, Occurrence, World, node::Process, statements::Purpose};
 use crate::{
     clock::Moment,
-    flaw::Flaw,
     message::{Address, Answered, Command, Message, Order},
     model::store::{Statement, TakeLease},
     plan::InFlight,
@@ -19,6 +18,7 @@ use niyanta_core::{
     ids::{Generation, Incarnation, RequestId},
     time::{Duration, WallTime},
 };
+use sim_probes::{Bug, is_planted};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -86,7 +86,7 @@ impl World {
             return;
         }
         let clock = node.clock();
-        let lies = self.plan.flaw == Some(Flaw::UnreadIsHeard);
+        let lies = is_planted(Bug::UnreadIsHeard);
         let Some(process) = node.awake() else { return };
         if process.wake_at.is_none_or(|at| at > now) {
             return;
@@ -452,7 +452,7 @@ impl World {
 
     /// A wrong variant: a task that sends assignments does not end with its term.
     fn keep_leftover(&mut self, place: usize, effect: &Effect) {
-        if self.plan.flaw == Some(Flaw::EffectsOutliveTerm)
+        if is_planted(Bug::TimerOutlivesTerm)
             && let Some(process) = &mut self.nodes[place].process
         {
             process.leftover = Some(effect.clone());
@@ -471,7 +471,7 @@ impl World {
 
     /// A wrong variant: assignments are told before their commit.
     fn assign_early(&mut self, place: usize, batch: &niyanta_core::batch::Batch) {
-        if self.plan.flaw != Some(Flaw::AssignedBeforeCommit) {
+        if !is_planted(Bug::AssignedBeforeCommit) {
             return;
         }
         for write in &batch.workloads {

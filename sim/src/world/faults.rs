@@ -2,12 +2,12 @@
 
 use super::{Inbound, Occurrence, World};
 use crate::{
-    flaw::Flaw,
     message::Address,
     model::broker::Direction,
     plan::{Blow, InFlight, Target},
 };
 use niyanta_core::{Event, time::Duration};
+use sim_probes::{Bug, is_planted};
 
 impl World {
     pub(super) fn arm_strike(&mut self) {
@@ -219,7 +219,7 @@ impl World {
     }
 
     fn interrupt_later(&mut self, place: usize, delay: Duration) {
-        let hidden = self.plan.flaw == Some(Flaw::InterruptionsHidden);
+        let hidden = is_planted(Bug::OverflowReadAsSilence);
         let epoch = self.nodes[place].epoch;
         let inbound = Inbound::Interrupted { hidden };
         self.after(

@@ -8,13 +8,13 @@ use super::answers::{answered, database_time, unanswered};
 use super::{Inbound, Occurrence, World, node::Asker};
 use crate::{
     clock::Moment,
-    flaw::Flaw,
     message::{Address, WorkerRequest},
     model::store::{Answer, Change, LeaseStep, Statement},
     plan::InFlight,
     properties::Observation,
 };
 use niyanta_core::{Content, Event, PersistOutcome, WorkerMessage, ids::RequestId, time::Duration};
+use sim_probes::{Bug, Mark, is_planted, reach};
 use std::sync::Arc;
 
 /// Names a statement that was sent.
@@ -213,6 +213,16 @@ impl World {
             }
         }
         let lost = asked.fate == Fate::AnswerLost || self.store_cuts[place][1] > 0;
+        let applied = matches!(
+            &answer,
+            Answer::Persist {
+                outcome: PersistOutcome::Applied,
+                ..
+            }
+        );
+        if lost && applied {
+            reach(Mark::CommitAppliedAnswerLost);
+        }
         if asked.given_up || asked.epoch != self.nodes[place].epoch {
             self.statements.remove(&id);
         } else if !lost {
@@ -351,7 +361,7 @@ impl World {
         let Some(mut event) = event else { return };
         if let Event::PersistAnswered { outcome, .. } = &mut event
             && *outcome == PersistOutcome::Unknown
-            && self.plan.flaw == Some(Flaw::UnknownIsApplied)
+            && is_planted(Bug::UnknownIsApplied)
         {
             *outcome = PersistOutcome::Applied;
         }

@@ -55,7 +55,6 @@ impl Host {
 impl World {
     pub(super) fn start_worker(&mut self, place: usize) {
         let now = self.now;
-        let flaw = self.plan.flaw;
         let host = &mut self.hosts[place];
         if host.worker.is_some() {
             return;
@@ -80,7 +79,6 @@ impl World {
             incarnation.clone(),
             replaces,
             self.streams.stream("worker", label),
-            flaw,
         ));
         self.trace.tell(now, Address::Worker(place), || {
             format!("starts as {incarnation}")

@@ -5,7 +5,6 @@ use super::{
     rows::{AuditRow, Change, Submission, Workload},
     statement::{Answer, SubmitAnswer, WishAnswer},
 };
-use crate::flaw::Flaw;
 use niyanta_core::{
     batch::{AuditDetails, LeaderHalf},
     config::Config,
@@ -14,6 +13,7 @@ use niyanta_core::{
     time::{Duration, WallTime},
     workload::{AuditKind, Desired, Status},
 };
+use sim_probes::{Bug, is_planted};
 
 impl Store {
     pub(super) fn submit(&mut self, time: WallTime, submission: &Submission) -> Answer {
@@ -23,12 +23,12 @@ impl Store {
         }
         let key = submission.key.map(|key| (row.customer, key));
         if let Some(key) = key
-            && !self.is_flawed(Flaw::KeyIgnored)
+            && !is_planted(Bug::KeyIgnored)
             && let Some(first) = self.keys.get(&key)
         {
             return Answer::Submitted(SubmitAnswer::There(*first));
         }
-        let unlimited = self.is_flawed(Flaw::QuotaIgnored);
+        let unlimited = is_planted(Bug::QuotaIgnored);
         let Some(counters) = self.customers.get_mut(&row.customer) else {
             return Answer::Submitted(SubmitAnswer::QueueFull);
         };
@@ -56,8 +56,8 @@ impl Store {
         workload: WorkloadId,
         desired: Desired,
     ) -> Answer {
-        let undoes = self.is_flawed(Flaw::ResumeUndoesCancel);
-        let skips = self.is_flawed(Flaw::WishSkipsVersion);
+        let undoes = is_planted(Bug::ResumeUndoesCancel);
+        let skips = is_planted(Bug::WishSkipsVersion);
         let Some(found) = self.workloads.get_mut(&workload) else {
             return Answer::Wished(WishAnswer::NotFound);
         };
@@ -142,7 +142,7 @@ impl Store {
     }
 
     pub(super) fn get(&self, customer: CustomerId, workload: WorkloadId) -> Answer {
-        let lags = self.is_flawed(Flaw::StaleReads);
+        let lags = is_planted(Bug::StaleReads);
         let found = self
             .workloads
             .get(&workload)

@@ -5,7 +5,6 @@ use super::{
     rows::{AuditRow, Change, Moved, WorkerEntry},
     statement::{Answer, ContentWrite},
 };
-use crate::flaw::Flaw;
 use niyanta_core::{
     Content, PersistOutcome,
     batch::{Batch, WorkerRecord, WorkerWrite, WorkloadWrite},
@@ -16,6 +15,7 @@ use niyanta_core::{
     time::WallTime,
     workload::Status,
 };
+use sim_probes::{Bug, is_planted};
 use std::sync::Arc;
 
 impl Store {
@@ -33,7 +33,7 @@ impl Store {
             return PersistOutcome::NotApplied;
         }
         let matches = self.matches(batch);
-        if !matches && !self.is_flawed(Flaw::ShortIgnored) {
+        if !matches && !is_planted(Bug::ShortCountIgnored) {
             return PersistOutcome::Short;
         }
         if self.shows_stale_snapshots() {
@@ -72,9 +72,9 @@ impl Store {
         let term = self.fence.generation == batch.generation
             && self.fence.incarnation == batch.incarnation;
         let turn = self.fence.applied.next() == batch.number;
-        let repeat = self.is_flawed(Flaw::RepeatApplied) && self.fence.applied == batch.number;
-        (term || self.is_flawed(Flaw::FenceIgnoresTerm)) && (turn || repeat)
-            || self.is_flawed(Flaw::FenceIgnored)
+        let repeat = is_planted(Bug::CommitRepeatedBlindly) && self.fence.applied == batch.number;
+        (term || is_planted(Bug::FenceIgnoresTerm)) && (turn || repeat)
+            || is_planted(Bug::FenceIgnored)
     }
 
     /// Whether every row that the batch names is as it believes.

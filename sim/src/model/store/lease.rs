@@ -5,19 +5,19 @@ use super::{
     rows::{Change, Lease, LeaseStep},
     statement::{Answer, TakeLease},
 };
-use crate::flaw::Flaw;
 use niyanta_core::{
     ids::{AskId, BatchNumber, Generation, Incarnation},
     snapshot::FenceRow,
     time::{Duration, WallTime},
 };
+use sim_probes::{Bug, is_planted};
 
 impl Store {
     pub(super) fn take_lease(&mut self, time: WallTime, take: &TakeLease) -> Answer {
         let row = &self.lease;
         let ended = row.expires_at < time || row.resigned;
         let own = row.incarnation == take.incarnation && Some(row.generation) == take.own;
-        let flawed = self.is_flawed(Flaw::TakeoverIgnoresExpiry);
+        let flawed = is_planted(Bug::TakeoverIgnoresExpiry);
         if !(ended || own || take.force || flawed) {
             return Answer::LeaseRow {
                 ask: take.ask,
@@ -64,7 +64,7 @@ impl Store {
         ttl: Duration,
     ) -> Answer {
         let holds = self.lease.generation == generation && self.lease.incarnation == *incarnation;
-        let anybody = self.is_flawed(Flaw::RenewalMatchesAnybody);
+        let anybody = is_planted(Bug::RenewalMatchesAnybody);
         let matched = anybody || (holds && !self.lease.resigned);
         if matched {
             let after = Lease {
@@ -88,7 +88,7 @@ impl Store {
     ) -> Answer {
         let holds = self.lease.generation == generation && self.lease.incarnation == *incarnation;
         if holds && !self.lease.resigned {
-            let forgotten = self.is_flawed(Flaw::ResignationDeletesRow);
+            let forgotten = is_planted(Bug::ResignationDeletesRow);
             let after = Lease {
                 resigned: true,
                 generation: if forgotten {

@@ -1,0 +1,121 @@
+//! No planted bug and no mark can reach the binary that does the work: shown by what depends on
+//! what, and by the bytes of the binary.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tests::niyanta_binary;
+
+/// The only packages that may stand on the switches.
+const MAY_DEPEND_ON_PROBES: [&str; 3] = ["niyanta-core-planted", "runtime-planted", "sim"];
+
+#[test]
+fn no_production_package_depends_on_the_switches() {
+    for package in ["niyanta-core", "runtime"] {
+        let packages = tree(&["-p", package, "--all-features"]);
+        assert!(packages.contains(package), "{packages:?}");
+        let stray = packages.iter().find(|name| is_of_the_simulator(name));
+        assert_eq!(stray, None, "{package} depends on it");
+    }
+}
+
+#[test]
+fn a_build_of_the_whole_workspace_brings_the_switches_to_nobody_else() {
+    let dependents = tree(&["--workspace", "--all-features", "--invert", "sim-probes"]);
+    let expected = MAY_DEPEND_ON_PROBES.into_iter().chain(["sim-probes"]);
+    let expected: BTreeSet<String> = expected.map(str::to_owned).collect();
+    assert_eq!(dependents, expected);
+}
+
+#[test]
+fn the_binary_has_no_bug_and_no_mark_in_it() {
+    let words = words_of_the_probes();
+    let binary = fs::read(niyanta_binary()).unwrap();
+    let found: Vec<&String> = words
+        .iter()
+        .filter(|word| contains(&binary, word))
+        .collect();
+    assert!(found.is_empty(), "in the production binary: {found:?}");
+
+    // The same search finds every one of them where they are compiled in.
+    let planted = fs::read(simulator()).unwrap();
+    let missing: Vec<&String> = words
+        .iter()
+        .filter(|word| !contains(&planted, word))
+        .collect();
+    assert!(missing.is_empty(), "not in the simulator: {missing:?}");
+}
+
+fn is_of_the_simulator(package: &str) -> bool {
+    package == "sim-probes" || MAY_DEPEND_ON_PROBES.contains(&package)
+}
+
+/// The packages that `cargo tree` names, without what only tests need.
+fn tree(arguments: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "-e", "normal,build", "--target", "all"])
+        .args(["--prefix", "none", "--format", "{p}"])
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let names = text
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    names.map(str::to_owned).collect()
+}
+
+/// The names of bugs and marks, as their tables list them.
+fn words_of_the_probes() -> Vec<String> {
+    let sources = ["sim/probes/src/bug/table.rs", "sim/probes/src/mark.rs"];
+    let mut words = Vec::new();
+    for source in sources {
+        let text = fs::read_to_string(root().join(source)).unwrap();
+        let rows = text
+            .lines()
+            .filter_map(|line| line.trim_end().split_once(" = "));
+        let rows = rows.filter(|(name, rest)| name.starts_with("    ") && rest.ends_with(';'));
+        words.extend(rows.map(|(name, _)| name.trim().to_owned()));
+    }
+    let is_name = |word: &&String| word.len() > 6 && word.chars().all(char::is_alphanumeric);
+    assert!(words.iter().all(|word| is_name(&word)), "{words:?}");
+    assert!(words.len() > 64, "the tables look different: {words:?}");
+    words
+}
+
+fn contains(bytes: &[u8], word: &str) -> bool {
+    bytes
+        .windows(word.len())
+        .any(|window| window == word.as_bytes())
+}
+
+fn simulator() -> PathBuf {
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "-p", "sim", "--bin", "sim"])
+        .args(["--message-format", "json-render-diagnostics"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "sim")
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .expect("cargo names the executable it built")
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
