@@ -17,7 +17,10 @@ use crate::{
     status::NodeStatus,
     store::{CoordinatorRecord, SchemaError, Store},
 };
-use axum::serve::ListenerExt as _;
+use axum::{
+    Router,
+    serve::{Listener, ListenerExt as _},
+};
 use metrics_exporter_prometheus::PrometheusHandle;
 use niyanta_core::{ExitReason, ids::Incarnation};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -124,10 +127,6 @@ impl Node {
     /// # Errors
     /// When the address is taken, the schema is not this program's, or the broker cannot carry the
     /// protocol.
-    #[expect(
-        clippy::too_many_lines,
-        reason = "the parts are started once, in a row"
-    )]
     pub async fn start(
         config: &Config,
         incarnation: Incarnation,
@@ -141,6 +140,27 @@ impl Node {
         };
         let listener = TcpListener::bind(wanted).await.map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
+        let listener = listener.tap_io(without_delay);
+        Self::start_on(listener, address, config, incarnation, seed, ports).await
+    }
+
+    /// The same on a listener of the caller's, which is at `address`: anything that gives streams of
+    /// bytes, also none at all, for a program that serves [`Self::router`] itself.
+    ///
+    /// # Errors
+    /// When the schema is not this program's, or the broker cannot carry the protocol.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "the parts are started once, in a row"
+    )]
+    pub async fn start_on<L: Listener>(
+        listener: L,
+        address: SocketAddr,
+        config: &Config,
+        incarnation: Incarnation,
+        seed: u64,
+        ports: Ports,
+    ) -> Result<Self, StartError> {
         let known = look_at_schema(&ports.store).await?;
 
         let identity = Identity {
@@ -167,7 +187,7 @@ impl Node {
             ..http::server::Limits::default()
         };
         let server = tokio::spawn(http::server::serve(
-            listener.tap_io(without_delay),
+            listener,
             http::router(api.clone()),
             limits,
             stop_accepting.clone(),
@@ -218,6 +238,11 @@ impl Node {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The HTTP API as a service, without a connection around it.
+    pub fn router(&self) -> Router {
+        http::router(self.api.clone())
     }
 
     /// Who leads, as it changes.
