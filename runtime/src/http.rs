@@ -97,7 +97,8 @@ impl ApiState {
         &self,
         mutation: impl Future<Output = Result<T, ApiError>> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let task = self.mutations.spawn(mutation.in_current_span());
+        let mutation = self.mutations.track_future(mutation.in_current_span());
+        let task = tokio::spawn(mutation);
         match task.await {
             Ok(result) => result,
             Err(error) => {

@@ -77,16 +77,18 @@ pub async fn serve<L: Listener>(
         let (io, place) = accepted;
         let serving = connection(io, router.clone(), limits, shutdown.clone());
         let hard_stop = hard_stop.clone();
-        connections.spawn(
-            async move {
-                select! {
-                    biased;
-                    () = hard_stop.cancelled() => {}
-                    () = serving => {}
+        tokio::spawn(
+            connections.track_future(
+                async move {
+                    select! {
+                        biased;
+                        () = hard_stop.cancelled() => {}
+                        () = serving => {}
+                    }
+                    drop(place);
                 }
-                drop(place);
-            }
-            .in_current_span(),
+                .in_current_span(),
+            ),
         );
     }
     drop(listener);
