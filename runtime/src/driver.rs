@@ -138,6 +138,13 @@ impl DriverHandle {
     }
 }
 
+/// A driver that nobody holds any more must not go on leading.
+impl Drop for DriverHandle {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// Owns the state machine and everything it speaks through.
 pub(crate) struct Driver {
     coordinator: Coordinator,
@@ -262,11 +269,11 @@ pub async fn start(
         resigned: false,
         exit: None,
     };
-    let log_keeper = tokio::spawn(keeper.run());
     let task = tokio::spawn(async move {
-        let exit = driver.run().await;
-        log_keeper.abort();
-        exit
+        // Ends with this task, however it ends.
+        let mut beside = JoinSet::new();
+        beside.spawn(keeper.run());
+        driver.run().await
     });
     Ok(DriverHandle {
         stop: stop_sender,
@@ -316,8 +323,20 @@ impl Driver {
         let heard_until = self.heard_until;
         self.handle(Event::Tick { heard_until });
         self.flush_progress();
-        while self.tasks.try_join_next().is_some() {}
+        self.reap_tasks();
         self.publish_status();
+    }
+
+    /// A task that panicked leaves its question unanswered for ever, and core would wait for it while
+    /// the lease is renewed: the process must end with it.
+    fn reap_tasks(&mut self) {
+        while let Some(end) = self.tasks.try_join_next() {
+            if let Err(error) = end
+                && error.is_panic()
+            {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
     }
 
     /// Waits until some input has something, or the deadline comes.
