@@ -1,6 +1,6 @@
 //! Many seeds at once.
 
-use crate::{Counts, Outcome, Plan, World, properties::Violation};
+use crate::{Counts, Outcome, Plan, World, decision::Decider, properties::Violation};
 use sim_probes::{Bug, Mark};
 use std::{
     collections::BTreeMap,
@@ -69,10 +69,16 @@ impl Search {
     }
 }
 
-/// Runs one seed. A panic of what is tested is a violation like any other.
+/// Runs one seed.
 #[must_use]
 pub fn run(seed: u64, bug: Option<Bug>, told: bool) -> Outcome {
-    let mut world = World::new(Plan::draw(seed, bug), told);
+    run_plan(Plan::draw(seed, bug), Decider::drawing(seed), told)
+}
+
+/// Runs a plan. A panic of what is tested is a violation like any other.
+#[must_use]
+pub fn run_plan(plan: Plan, decider: Decider, told: bool) -> Outcome {
+    let mut world = World::new(plan, decider, told);
     let ran = panic::catch_unwind(AssertUnwindSafe(|| world.run()));
     let panicked = ran.err().map(|reason| {
         let text = reason.downcast_ref::<String>().cloned();

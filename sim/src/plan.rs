@@ -1,9 +1,13 @@
 //! What a seed means: who is there, how they are configured, and what goes wrong when.
 //!
-//! A swarm: each seed turns a random subset of the faults on, at random rates. Everything is drawn
-//! before the run begins, except when a strike waits for something to be in flight.
+//! A swarm: each seed turns a random subset of the faults on, at random rates. What is great enough to
+//! be told in a story is drawn here, before the run begins; what comes up while it goes on is left to
+//! the [`Decider`](crate::decision::Decider).
 
 mod draw;
+mod errands;
+
+pub use errands::{Affinity, Does, Errand, Job};
 
 use crate::{
     clock::{Clock, Moment},
@@ -19,7 +23,7 @@ use sim_probes::Bug;
 /// One run, from its seed.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Where it comes from.
+    /// Seeds what each process draws for itself, such as its jitter.
     pub seed: u64,
     /// What is done wrong on purpose.
     pub bug: Option<Bug>,
@@ -35,6 +39,8 @@ pub struct Plan {
     pub types: Vec<WorkloadType>,
     /// Rates of small faults.
     pub rates: Rates,
+    /// What clients do, by time.
+    pub errands: Vec<Errand>,
     /// Great faults, by time.
     pub strikes: Vec<Strike>,
     /// What operators do, by time.
@@ -98,10 +104,6 @@ pub struct CustomerPlan {
     pub max_running: u32,
     /// Most workloads in the queue.
     pub max_queued: u64,
-    /// How many calls it makes.
-    pub calls: u32,
-    /// Between calls, on average.
-    pub pace: Duration,
 }
 
 /// Small faults, each of a thousand.

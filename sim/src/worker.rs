@@ -12,7 +12,7 @@ mod run;
 pub use run::{Phase, RUN_LONGEST_MS, Run};
 
 use crate::{
-    decision::Rng,
+    decision::{Decider, Rng, Streams},
     message::{Answered, Command, Message, Order, WorkerRequest},
 };
 use lease::Lease;
@@ -124,14 +124,14 @@ impl Worker {
         profile: Profile,
         incarnation: Incarnation,
         replaces: Option<Incarnation>,
-        rng: Rng,
+        seed: u64,
     ) -> Self {
         let mut worker = Self {
             place,
             profile,
             incarnation,
             replaces,
-            rng,
+            rng: Streams::new(seed).stream("jitter", 0),
             seen: Generation::ZERO,
             sequence: MessageSequence::ZERO,
             next_message: 0,
@@ -153,11 +153,11 @@ impl Worker {
     }
 
     /// A message came. The lease is looked at first: whoever wakes late does nothing but stop.
-    pub fn hear(&mut self, now: Timestamp, message: &Message) {
+    pub fn hear(&mut self, now: Timestamp, message: &Message, decider: &mut Decider) {
         self.end_what_must(now);
         match message {
-            Message::Reply(answer) => self.on_answer(now, answer),
-            Message::Command(command) => self.on_command(now, command),
+            Message::Reply(answer) => self.on_answer(now, answer, decider),
+            Message::Command(command) => self.on_command(now, command, decider),
             Message::LeaderElected(generation) => self.on_elected(now, *generation),
             Message::Request(_)
             | Message::LeaderResigned(_)
@@ -206,7 +206,7 @@ impl Worker {
     }
 
     /// It is asked to stop (SIGTERM).
-    pub fn leave(&mut self, now: Timestamp) {
+    pub fn leave(&mut self, now: Timestamp, decider: &mut Decider) {
         if self.standing != Standing::Registered {
             return;
         }
@@ -225,6 +225,7 @@ impl Worker {
                     cause: Cause::Drained,
                     deadline: Duration::from_secs(5),
                 },
+                decider,
             );
         }
         self.beat(now);
@@ -289,7 +290,7 @@ impl Worker {
         }
     }
 
-    fn on_command(&mut self, now: Timestamp, command: &Command) {
+    fn on_command(&mut self, now: Timestamp, command: &Command, decider: &mut Decider) {
         if self.standing == Standing::Over
             || command.incarnation != self.incarnation
             || !self.obeys(command.generation)
@@ -301,13 +302,13 @@ impl Worker {
                 workload,
                 attempt,
                 heartbeat_sequence,
-            } => self.on_assign(now, workload, *attempt, *heartbeat_sequence),
-            Order::Stop(order) => self.stop(now, *order),
+            } => self.on_assign(now, workload, *attempt, *heartbeat_sequence, decider),
+            Order::Stop(order) => self.stop(now, *order, decider),
             Order::Drain { .. } => {}
         }
     }
 
-    fn on_answer(&mut self, now: Timestamp, answer: &Answered) {
+    fn on_answer(&mut self, now: Timestamp, answer: &Answered, decider: &mut Decider) {
         if answer.incarnation != self.incarnation || self.standing == Standing::Over {
             return;
         }
@@ -319,7 +320,9 @@ impl Worker {
         }
         self.unanswered.remove(&answer.message_id);
         match &answer.reply.status {
-            ReplyStatus::Ok | ReplyStatus::OkContentRefused => self.on_ok(now, &asked, answer),
+            ReplyStatus::Ok | ReplyStatus::OkContentRefused => {
+                self.on_ok(now, &asked, answer, decider)
+            }
             ReplyStatus::Stale => self.on_stale(&asked),
             ReplyStatus::UnknownWorker => self.on_unknown(now, &asked),
             ReplyStatus::IdInUse { retry_after } => {
@@ -334,7 +337,13 @@ impl Worker {
         }
     }
 
-    fn on_ok(&mut self, now: Timestamp, asked: &Unanswered, answer: &Answered) {
+    fn on_ok(
+        &mut self,
+        now: Timestamp,
+        asked: &Unanswered,
+        answer: &Answered,
+        decider: &mut Decider,
+    ) {
         match &asked.request().request.body {
             WorkerMessage::Register { .. } => {
                 if self.standing == Standing::Registering {
@@ -346,7 +355,7 @@ impl Worker {
             WorkerMessage::Heartbeat { .. } => {
                 self.on_renewed(now, asked, answer);
                 for order in &answer.reply.stop {
-                    self.stop(now, *order);
+                    self.stop(now, *order, decider);
                 }
             }
             WorkerMessage::Deregister => self.exit(true),

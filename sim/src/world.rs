@@ -6,6 +6,7 @@
 
 mod answers;
 mod api;
+mod clients;
 mod driver;
 mod faults;
 mod healing;
@@ -20,7 +21,7 @@ pub use node::{Inbound, Node};
 use crate::{
     clock::Moment,
     clock::WallClock,
-    decision::{Rng, Streams},
+    decision::{Decider, Mismatch, Pick, Streams},
     message::{Address, Message},
     model::{
         broker::{Broker, Direction},
@@ -30,7 +31,7 @@ use crate::{
     properties::{Observation, Properties, Violation},
     trace::Trace,
 };
-use api::Client;
+use clients::Client;
 use niyanta_core::{snapshot::CustomerRow, time::Duration};
 use sim_probes::Marks;
 use statements::{Outstanding, StatementId};
@@ -43,7 +44,7 @@ use workers::Host;
 /// One run of one plan.
 pub struct World {
     plan: Plan,
-    streams: Streams,
+    decider: Decider,
     now: Moment,
     queue: BinaryHeap<Reverse<Entry>>,
     next_entry: u64,
@@ -55,7 +56,6 @@ pub struct World {
     statements: BTreeMap<StatementId, Outstanding>,
     next_statement: u64,
     next_call: u64,
-    store_rng: Rng,
     store_stalled_until: Moment,
     store_cuts: Vec<[u32; 2]>,
     strikes: VecDeque<Strike>,
@@ -114,6 +114,10 @@ impl Counts {
 pub struct Outcome {
     /// The first property that did not hold.
     pub violation: Option<Violation>,
+    /// What was picked and is not the benign pick.
+    pub picks: Vec<Pick>,
+    /// What a script said and the run could not do.
+    pub mismatch: Option<Mismatch>,
     /// The chained hash of the run.
     pub hash: u128,
     /// What it went through.
@@ -160,8 +164,8 @@ enum Occurrence {
     },
     /// A statement's deadline comes.
     GaveUp(StatementId),
-    /// A client does its next thing.
-    Client(usize),
+    /// The time of a client's errand has come.
+    Errand(usize),
     /// A call reaches a coordinator.
     CallArrives { place: usize, call: Box<Call> },
     /// An answer reaches a client.
@@ -221,9 +225,8 @@ impl Ord for Entry {
 impl World {
     /// A run that has not begun, on this thread. It tells its story when `told` is set.
     #[must_use]
-    pub fn new(plan: Plan, told: bool) -> Self {
+    pub fn new(plan: Plan, decider: Decider, told: bool) -> Self {
         sim_probes::plant(plan.bug);
-        let streams = Streams::new(plan.seed);
         let clock = WallClock {
             drift_ppm: plan.database_drift_ppm,
         };
@@ -242,19 +245,18 @@ impl World {
             });
         }
         let mut world = Self {
-            streams,
+            decider,
             now: Moment::default(),
             queue: BinaryHeap::new(),
             next_entry: 0,
             store,
-            broker: Broker::new(streams.stream("broker", 0)),
+            broker: Broker::default(),
             nodes: Node::all(&plan),
             hosts: Host::all(&plan),
-            clients: Client::all(&plan, streams),
+            clients: Client::all(&plan),
             statements: BTreeMap::new(),
             next_statement: 0,
             next_call: 0,
-            store_rng: streams.stream("store", 0),
             store_stalled_until: Moment::default(),
             store_cuts: vec![[0, 0]; plan.coordinators.len()],
             strikes: plan.strikes.iter().cloned().collect(),
@@ -304,6 +306,8 @@ impl World {
             what,
         });
         Outcome {
+            mismatch: self.decider.mismatch(),
+            picks: self.decider.into_picks(),
             violation: self.properties.into_violation().or(panicked),
             hash: self.trace.hash(),
             counts: self.counts,
@@ -327,9 +331,9 @@ impl World {
             let at = self.plan.workers[place].starts_at;
             self.at(at, Occurrence::StartWorker(place));
         }
-        for client in 0..self.clients.len() {
-            let first = self.plan.customers[client].pace;
-            self.after(first, Occurrence::Client(client));
+        for index in 0..self.plan.errands.len() {
+            let at = self.plan.errands[index].at;
+            self.at(at, Occurrence::Errand(index));
         }
         for (at, operation) in self.plan.operations.clone() {
             self.at(at, Occurrence::Operate(operation));
@@ -359,7 +363,7 @@ impl World {
             Occurrence::Execute(id) => self.execute_statement(id),
             Occurrence::Answered { id, answer } => self.answer_statement(id, *answer),
             Occurrence::GaveUp(id) => self.give_statement_up(id),
-            Occurrence::Client(client) => self.move_client(client),
+            Occurrence::Errand(index) => self.begin_errand(index),
             Occurrence::CallArrives { place, call } => self.receive_call(place, *call),
             Occurrence::CallAnswered {
                 client,
@@ -402,6 +406,12 @@ impl World {
 /// The term that a core leads, if it does.
 fn node_term(core: &niyanta_core::Coordinator) -> Option<niyanta_core::ids::Generation> {
     crate::machine::term(core)
+}
+
+/// Seeds what a process draws for itself.
+fn process_seed(seed: u64, kind: &str, place: usize, epoch: u32) -> u64 {
+    let label = u64::try_from(place).unwrap_or(0) << 32 | u64::from(epoch);
+    Streams::new(seed).stream(kind, label).bits()
 }
 
 /// No run comes near it; one that passes it goes round in circles.

@@ -7,7 +7,11 @@
     reason = "each engine says what it ran, and how long it took in real time"
 )]
 
-use sim::explore::{Search, explore, run};
+use sim::{
+    Plan,
+    decision::Decider,
+    explore::{Search, explore, run, run_plan},
+};
 use std::{env, thread, time::Instant};
 
 /// About a minute in the test profile on two cores.
@@ -69,5 +73,17 @@ fn a_seed_gives_the_same_hash_whatever_ran_before_and_whether_it_is_told() {
             run(seed, None, false).hash,
             "seed {seed}, again"
         );
+    }
+}
+
+#[test]
+fn the_plan_and_the_picks_that_are_not_benign_are_the_whole_run() {
+    for seed in 0..20 {
+        let drawn = run(seed, None, false);
+        let script = Decider::scripted(drawn.picks.iter().copied());
+        let again = run_plan(Plan::draw(seed, None), script, false);
+        assert_eq!(again.mismatch, None, "seed {seed}");
+        assert_eq!(again.hash, drawn.hash, "seed {seed}");
+        assert_eq!(again.picks, drawn.picks, "seed {seed}");
     }
 }

@@ -3,14 +3,16 @@
 //! Decides how many copies of a message arrive and after how long, and who is cut off in which
 //! direction. Messages between two parties may overtake each other. Nothing is stored.
 
-use crate::{decision::Rng, message::Address};
+use crate::{
+    decision::{Choice, Decider, Occasion, Rng, Who},
+    message::Address,
+};
 use niyanta_core::time::Duration;
 use std::collections::BTreeMap;
 
-/// The broker and everybody's connection to it.
-#[derive(Debug)]
+/// The broker and everybody's connection to it; it loses nothing until it is told to.
+#[derive(Debug, Default)]
 pub struct Broker {
-    rng: Rng,
     /// Lost, of a thousand.
     pub loss: u64,
     /// Doubled, of a thousand.
@@ -60,19 +62,6 @@ impl Direction {
 }
 
 impl Broker {
-    /// A broker that loses nothing.
-    #[must_use]
-    pub const fn new(rng: Rng) -> Self {
-        Self {
-            rng,
-            loss: 0,
-            doubled: 0,
-            slow: 0,
-            slow_up_to: Duration::from_secs(1),
-            links: BTreeMap::new(),
-        }
-    }
-
     /// Cuts a connection in a direction; cuts add up.
     pub fn cut(&mut self, who: Address, direction: Direction) {
         let link = self.links.entry(who).or_default();
@@ -113,23 +102,46 @@ impl Broker {
     }
 
     /// After how long each copy of a message arrives: none when it is lost.
-    pub fn carry(&mut self, from: Address, to: Address) -> [Option<Duration>; 2] {
+    pub fn carry(
+        &self,
+        decider: &mut Decider,
+        from: Address,
+        to: Address,
+    ) -> [Option<Duration>; 2] {
+        let point = decider.occasion(Occasion::Message, Who::link(from, to));
         let out = self.links.get(&from).copied().unwrap_or_default();
         let into = self.links.get(&to).copied().unwrap_or_default();
-        if out.outward_cuts > 0 || self.rng.per_mille(self.loss) {
+        if out.outward_cuts > 0 {
+            return [None, None];
+        }
+        let fate = decider.pick(point, Choice::MessageFate, |rng| {
+            if rng.per_mille(self.loss) {
+                LOST
+            } else {
+                u32::from(rng.per_mille(self.doubled)) * DOUBLED
+            }
+        });
+        if fate == LOST {
             return [None, None];
         }
         let lag = out.lag + into.lag + into.inward_lag;
-        let first = self.delay() + lag;
-        let second = self.rng.per_mille(self.doubled).then(|| self.delay() + lag);
+        let mut delay =
+            |choice| lag + decider.delay(point, choice, SHORTEST, |rng| self.delay(rng));
+        let first = delay(Choice::MessageDelay);
+        let second = (fate == DOUBLED).then(|| delay(Choice::MessageDouble));
         [Some(first), second]
     }
 
-    fn delay(&mut self) -> Duration {
-        if self.rng.per_mille(self.slow) {
-            return self.rng.duration(Duration::from_millis(5), self.slow_up_to);
+    fn delay(&self, rng: &mut Rng) -> Duration {
+        if rng.per_mille(self.slow) {
+            return rng.duration(Duration::from_millis(5), self.slow_up_to);
         }
-        self.rng
-            .duration(Duration::from_micros(100), Duration::from_micros(1_500))
+        rng.duration(SHORTEST, Duration::from_micros(1_500))
     }
 }
+
+/// Alternatives of [`Choice::MessageFate`].
+const LOST: u32 = 1;
+const DOUBLED: u32 = 2;
+/// No message is faster.
+const SHORTEST: Duration = Duration::from_micros(100);

@@ -32,6 +32,7 @@ impl Plan {
         let heal_at = Moment::default().plus(secs(rng.between(20, 60)));
         let workers = workers(&mut streams.stream("plan.workers", 0), heal_at);
         let coordinators = coordinators(&mut streams.stream("plan.coordinators", 0), count);
+        let customers = customers(&mut streams.stream("plan.customers", 0));
         let shape = Shape {
             coordinators: count,
             workers: workers.len(),
@@ -47,7 +48,8 @@ impl Plan {
             seed,
             bug,
             enable_ha,
-            customers: customers(&mut streams.stream("plan.customers", 0), heal_at),
+            errands: shape.errands(&mut streams.stream("plan.errands", 0), customers.len()),
+            customers,
             types: types(),
             rates: rates(&mut streams.stream("plan.rates", 0)),
             strikes: shape.strikes(&mut streams.stream("plan.strikes", 0)),
@@ -60,7 +62,7 @@ impl Plan {
     }
 }
 
-fn secs(seconds: u64) -> Duration {
+pub(super) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
@@ -75,7 +77,7 @@ fn clock(rng: &mut Rng) -> Clock {
     }
 }
 
-fn types() -> Vec<WorkloadType> {
+pub(super) fn types() -> Vec<WorkloadType> {
     ["hash", "train", "render"]
         .iter()
         .filter_map(|name| name.parse().ok())
@@ -176,25 +178,14 @@ fn profile(rng: &mut Rng, place: u64) -> Profile {
     }
 }
 
-fn customers(rng: &mut Rng, heal_at: Moment) -> Vec<CustomerPlan> {
+fn customers(rng: &mut Rng) -> Vec<CustomerPlan> {
     let count = rng.between(1, 3);
     (0..count)
-        .map(|index| {
-            let calls = u32::try_from(rng.between(3, 40)).unwrap_or(3);
-            let span = Duration::from_nanos(heal_at.0) / 2;
-            let burst = rng.per_mille(250);
-            CustomerPlan {
-                id: CustomerId(u128::from(index) + 1),
-                weight: *rng.pick(&[1, 10, 50, 100]).unwrap_or(&1),
-                max_running: u32::try_from(rng.between(1, 12)).unwrap_or(1),
-                max_queued: rng.between(3, 30),
-                calls,
-                pace: if burst {
-                    Duration::from_millis(5)
-                } else {
-                    span / calls
-                },
-            }
+        .map(|index| CustomerPlan {
+            id: CustomerId(u128::from(index) + 1),
+            weight: *rng.pick(&[1, 10, 50, 100]).unwrap_or(&1),
+            max_running: u32::try_from(rng.between(1, 12)).unwrap_or(1),
+            max_queued: rng.between(3, 30),
         })
         .collect()
 }
@@ -224,10 +215,10 @@ fn rates(rng: &mut Rng) -> Rates {
 }
 
 /// What strikes are aimed at.
-struct Shape {
-    coordinators: usize,
-    workers: usize,
-    heal_at: Moment,
+pub(super) struct Shape {
+    pub(super) coordinators: usize,
+    pub(super) workers: usize,
+    pub(super) heal_at: Moment,
     ttl: Duration,
     lease: Duration,
 }

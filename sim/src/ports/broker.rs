@@ -6,6 +6,7 @@
 //! connection that was lost knows it, as the port promises. Delayed copies are tasks that sleep.
 
 use crate::{
+    decision::Decider,
     message::Address,
     model::broker::{Broker as Model, Direction},
 };
@@ -34,10 +35,17 @@ pub struct Hub {
 
 #[derive(Debug, Default)]
 struct State {
-    weather: Option<Model>,
+    weather: Option<Weather>,
     next_id: u64,
     parties: BTreeMap<u64, Party>,
     subscribers: BTreeMap<u64, Subscriber>,
+}
+
+/// What the model lets through, and who decides where it leaves something open.
+#[derive(Debug)]
+struct Weather {
+    model: Model,
+    decider: Decider,
 }
 
 #[derive(Debug)]
@@ -63,9 +71,9 @@ impl Hub {
 
     /// A broker that carries what the model lets through.
     #[must_use]
-    pub fn over(model: Model) -> Self {
+    pub fn over(model: Model, decider: Decider) -> Self {
         let hub = Self::default();
-        hub.lock().weather = Some(model);
+        hub.lock().weather = Some(Weather { model, decider });
         hub
     }
 
@@ -93,8 +101,8 @@ impl Hub {
 
     /// Changes what the model lets through: rates, cuts, lags.
     pub fn change_weather(&self, change: impl FnOnce(&mut Model)) {
-        if let Some(model) = &mut self.lock().weather {
-            change(model);
+        if let Some(weather) = &mut self.lock().weather {
+            change(&mut weather.model);
         }
     }
 
@@ -169,7 +177,7 @@ impl State {
             return [None, None];
         };
         match &mut self.weather {
-            Some(model) => model.carry(from, to),
+            Some(weather) => weather.model.carry(&mut weather.decider, from, to),
             None => [Some(Duration::ZERO), None],
         }
     }

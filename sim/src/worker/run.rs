@@ -1,6 +1,7 @@
 //! One attempt as its worker runs it.
 
 use super::{Deed, Finish, Standing, Worker, requests::Unanswered};
+use crate::decision::{Choice, Decider, Occasion, Who};
 use niyanta_core::{
     Content, StopOrder, WorkerMessage,
     ids::{Attempt, MessageSequence, WorkloadId},
@@ -68,6 +69,43 @@ impl Run {
     }
 }
 
+/// Begins an attempt: how it will go is chosen here.
+fn begin(now: Timestamp, row: &WorkloadRow, attempt: Attempt, decider: &mut Decider) -> Run {
+    let point = decider.occasion(Occasion::Run, Who::submission(row.id));
+    let end = decider.pick(point, Choice::RunEnd, |rng| match rng.below(20) {
+        0 => 2,
+        1..=3 => 1,
+        _ => 0,
+    });
+    let end = match end {
+        0 => End::Completes,
+        1 => End::Fails(ErrorType::Transient),
+        _ => End::Fails(ErrorType::Permanent),
+    };
+    let shortest = Duration::from_millis(20);
+    let length = decider.delay(point, Choice::RunLength, shortest, |rng| {
+        let longest = match rng.below(20) {
+            0..=13 => 1_500,
+            14..=17 => 12_000,
+            _ => RUN_LONGEST_MS,
+        };
+        rng.duration(shortest, Duration::from_millis(longest))
+    });
+    let (early, late) = (Duration::from_millis(500), Duration::from_secs(3));
+    let checkpoint = decider.delay_up_to(point, Choice::RunCheckpoint, early, late);
+    Run {
+        attempt,
+        phase: Phase::Executing {
+            ends_at: now.plus(length),
+            end,
+            times_out_at: now.plus(row.timeout),
+            next_checkpoint: now.plus(checkpoint),
+        },
+        outlives_lease: row.on_lease_loss == OnLeaseLoss::Continue,
+        checkpoints: 0,
+    }
+}
+
 impl Worker {
     pub(super) fn on_assign(
         &mut self,
@@ -75,6 +113,7 @@ impl Worker {
         row: &WorkloadRow,
         attempt: Attempt,
         heartbeat: MessageSequence,
+        decider: &mut Decider,
     ) {
         if self.standing == Standing::SaidGoodbye {
             // It has said that everything of it has ended: nothing may begin.
@@ -103,45 +142,15 @@ impl Worker {
             self.report_stopped(now, row.id, attempt, Cause::Refused);
             return;
         }
-        let run = self.begin(now, row, attempt);
+        let run = begin(now, row, attempt, decider);
         self.runs.insert(row.id, run);
         self.deeds.push(Deed::Began(row.id, attempt));
         let workload = row.id;
         self.ask(now, WorkerMessage::Started { workload, attempt }, None);
     }
 
-    fn begin(&mut self, now: Timestamp, row: &WorkloadRow, attempt: Attempt) -> Run {
-        let end = match self.rng.below(20) {
-            0 => End::Fails(ErrorType::Permanent),
-            1..=3 => End::Fails(ErrorType::Transient),
-            _ => End::Completes,
-        };
-        let longest = match self.rng.below(20) {
-            0..=13 => 1_500,
-            14..=17 => 12_000,
-            _ => RUN_LONGEST_MS,
-        };
-        let length = self
-            .rng
-            .duration(Duration::from_millis(20), Duration::from_millis(longest));
-        let checkpoint = self
-            .rng
-            .duration(Duration::from_millis(500), Duration::from_secs(3));
-        Run {
-            attempt,
-            phase: Phase::Executing {
-                ends_at: now.plus(length),
-                end,
-                times_out_at: now.plus(row.timeout),
-                next_checkpoint: now.plus(checkpoint),
-            },
-            outlives_lease: row.on_lease_loss == OnLeaseLoss::Continue,
-            checkpoints: 0,
-        }
-    }
-
     /// Carries out a stop, or answers that there is nothing to stop.
-    pub(super) fn stop(&mut self, now: Timestamp, order: StopOrder) {
+    pub(super) fn stop(&mut self, now: Timestamp, order: StopOrder, decider: &mut Decider) {
         let known = self.known.get(&order.workload).copied();
         let Some(run) = self.runs.get_mut(&order.workload) else {
             self.answer_stop_of_nothing(now, order, known);
@@ -154,9 +163,9 @@ impl Worker {
         let kill_at = now.plus(order.deadline);
         match &mut run.phase {
             Phase::Executing { .. } => {
-                let takes = self
-                    .rng
-                    .duration(Duration::from_millis(1), Duration::from_millis(1_500));
+                let point = decider.occasion(Occasion::Stop, Who::submission(order.workload));
+                let (shortest, longest) = (Duration::from_millis(1), Duration::from_millis(1_500));
+                let takes = decider.delay_up_to(point, Choice::StopLength, shortest, longest);
                 run.phase = Phase::Stopping {
                     cause: order.cause,
                     ends_at: now.plus(takes).min(kill_at),

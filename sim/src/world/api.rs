@@ -1,4 +1,4 @@
-//! The API's half of a coordinator, and the customers and operators who call it.
+//! The API's half of a coordinator, and the operators who call it.
 //!
 //! Ids are made before the statement. After an unknown outcome the same statement is sent again
 //! until the call's deadline; once any sending had an unknown outcome the answer is success or 504.
@@ -6,24 +6,20 @@
 use super::{Inbound, Occurrence, World};
 use crate::{
     clock::Moment,
-    decision::{Rng, Streams, mix},
     message::{Address, Message},
     model::store::{Answer, Statement, Submission, SubmitAnswer, WishAnswer},
-    plan::{Operation, Plan},
+    plan::Operation,
     properties::Observation,
 };
 use niyanta_core::{
     Event,
-    batch::LeaderHalf,
     fleet::WorkerDesired,
-    ids::{Attempt, CustomerId, PlacementClass, WishRevision, WorkerId, WorkloadId},
-    scheduling::{AffinityRules, AntiAffinity, WorkerAffinity},
+    ids::{CustomerId, WishRevision, WorkerId, WorkloadId},
     snapshot::WorkloadRow,
-    time::{Duration, WallTime},
-    workload::{Desired, OnLeaseLoss, Status},
+    time::Duration,
+    workload::{Desired, Status},
 };
 use sim_probes::{Bug, is_planted};
-use std::sync::Arc;
 
 /// A call to the API.
 #[derive(Debug, Clone)]
@@ -42,7 +38,7 @@ pub struct Call {
     pub begun: Moment,
     /// Answered 504 then.
     pub deadline: Moment,
-    statement: Option<Statement>,
+    pub(super) statement: Option<Statement>,
 }
 
 /// Who calls.
@@ -59,7 +55,7 @@ pub enum Caller {
 pub enum ApiAsk {
     /// Submit a workload.
     Submit {
-        /// Everything but its id.
+        /// What is written if it is taken; its id is made before.
         row: Box<WorkloadRow>,
         /// `Idempotency-Key`.
         key: Option<u64>,
@@ -130,115 +126,7 @@ impl ApiAnswer {
     }
 }
 
-/// A customer's client: one call after the other.
-pub(super) struct Client {
-    rng: Rng,
-    left: u32,
-    current: Option<(u64, ApiAsk)>,
-    repeats: u32,
-    next_key: u64,
-    known: Vec<WorkloadId>,
-}
-
-impl Client {
-    /// One for each customer.
-    #[must_use]
-    pub(super) fn all(plan: &Plan, streams: Streams) -> Vec<Self> {
-        (0u64..)
-            .zip(&plan.customers)
-            .map(|(index, customer)| Self {
-                rng: streams.stream("client", index),
-                left: customer.calls,
-                current: None,
-                repeats: 0,
-                next_key: 0,
-                known: Vec::new(),
-            })
-            .collect()
-    }
-}
-
 impl World {
-    pub(super) fn move_client(&mut self, index: usize) {
-        if self.is_healed || self.clients[index].current.is_some() {
-            return;
-        }
-        let client = &mut self.clients[index];
-        if client.left == 0 {
-            return;
-        }
-        client.left -= 1;
-        client.repeats = 0;
-        let ask = self.next_ask(index);
-        self.call(Caller::Client(index), ask);
-    }
-
-    fn next_ask(&mut self, index: usize) -> ApiAsk {
-        let customer = self.plan.customers[index].id;
-        let client = &mut self.clients[index];
-        let about = client.rng.pick(&client.known.clone()).copied();
-        let choice = client.rng.below(10);
-        match (about, choice) {
-            (Some(workload), 6..=9) => match client.rng.below(8) {
-                0..=2 => wish(customer, workload, Desired::Cancel),
-                3 | 4 => wish(customer, workload, Desired::Pause),
-                5 | 6 => wish(customer, workload, Desired::Run),
-                _ => ApiAsk::Get { customer, workload },
-            },
-            _ => {
-                let key = client.rng.per_mille(500).then(|| {
-                    client.next_key += 1;
-                    // Sometimes a key is used again on purpose.
-                    client.next_key - u64::from(client.rng.per_mille(150) && client.next_key > 1)
-                });
-                let time = self.store.time(self.now);
-                let row = drawn_row(&mut client.rng, customer, &self.plan, time);
-                ApiAsk::Submit {
-                    row: Box::new(row),
-                    key,
-                }
-            }
-        }
-    }
-
-    /// Sends a call to some coordinator.
-    fn call(&mut self, caller: Caller, ask: ApiAsk) {
-        self.next_call += 1;
-        let number = self.next_call;
-        let places = self.nodes.len();
-        let healed = self.is_healed;
-        let rates = self.plan.rates;
-        let rng = match caller {
-            Caller::Client(index) => {
-                let client = &mut self.clients[index];
-                client.current = Some((number, ask.clone()));
-                &mut client.rng
-            }
-            Caller::Operator(_) => &mut self.store_rng,
-        };
-        let place = rng.index(places);
-        let lost = !healed && rng.per_mille(rates.call_lost);
-        let delay = rng.duration(Duration::from_micros(200), Duration::from_millis(3));
-        let call = Call {
-            number,
-            caller,
-            ask,
-            made: None,
-            is_unknown: false,
-            begun: self.now,
-            deadline: self.now.plus(CALL_DEADLINE),
-            statement: None,
-        };
-        if !lost {
-            let call = Box::new(call);
-            self.after(delay, Occurrence::CallArrives { place, call });
-        }
-        if let Caller::Client(client) = caller {
-            let call = number;
-            self.after(PATIENCE, Occurrence::CallGivenUp { client, call });
-        }
-    }
-
     pub(super) fn receive_call(&mut self, place: usize, call: Call) {
         let epoch = self.nodes[place].epoch;
         if self.nodes[place].process.is_some() {
@@ -251,10 +139,8 @@ impl World {
     pub(super) fn begin_call(&mut self, place: usize, mut call: Call) {
         let statement = match &call.ask {
             ApiAsk::Submit { row, key } => {
-                let id = WorkloadId(self.store_rng.wide_bits());
-                call.made = Some(id);
-                let mut row = WorkloadRow::clone(row);
-                row.id = id;
+                call.made = Some(row.id);
+                let row = WorkloadRow::clone(row);
                 Statement::Submit(Box::new(Submission { row, key: *key }))
             }
             ApiAsk::Wish {
@@ -410,35 +296,6 @@ impl World {
         }
     }
 
-    pub(super) fn answer_client(&mut self, index: usize, number: u64, answer: Option<ApiAnswer>) {
-        let client = &mut self.clients[index];
-        let Some((current, ask)) = client.current.clone() else {
-            return;
-        };
-        if current != number {
-            return;
-        }
-        client.current = None;
-        let unknown = matches!(
-            answer,
-            None | Some(ApiAnswer::TimedOut | ApiAnswer::Unavailable)
-        );
-        let repeatable = matches!(ask, ApiAsk::Submit { key: Some(_), .. });
-        if unknown && repeatable && client.repeats < 4 {
-            client.repeats += 1;
-            self.call(Caller::Client(index), ask);
-            return;
-        }
-        if let Some(ApiAnswer::Submitted(workload)) = answer
-            && !client.known.contains(&workload)
-        {
-            client.known.push(workload);
-        }
-        let pace = self.plan.customers[index].pace;
-        let pause = client.rng.duration(pace / 2, pace * 3 / 2);
-        self.after(pause, Occurrence::Client(index));
-    }
-
     pub(super) fn operate(&mut self, operation: Operation) {
         let (place, desired, deadline) = match operation {
             Operation::Drain { place, deadline } => (place, WorkerDesired::Drain, deadline),
@@ -453,15 +310,7 @@ impl World {
             desired,
             deadline,
         };
-        self.call(Caller::Operator(operation), ask);
-    }
-}
-
-const fn wish(customer: CustomerId, workload: WorkloadId, desired: Desired) -> ApiAsk {
-    ApiAsk::Wish {
-        customer,
-        workload,
-        desired,
+        self.call(Caller::Operator(operation), 0, ask);
     }
 }
 
@@ -497,87 +346,5 @@ fn spoken(answer: &Answer) -> Option<ApiAnswer> {
     }
 }
 
-fn drawn_row(rng: &mut Rng, customer: CustomerId, plan: &Plan, time: WallTime) -> WorkloadRow {
-    let workload_type = match rng.pick(&plan.types) {
-        Some(workload_type) => workload_type.clone(),
-        None => unreachable!("there are types"),
-    };
-    let affinity = drawn_affinity(rng, plan);
-    let mut class = 0;
-    for byte in format!("{workload_type}{affinity:?}").bytes() {
-        class = mix(class ^ u64::from(byte));
-    }
-    let late = rng.per_mille(120);
-    let run_after =
-        late.then(|| time.plus(rng.duration(Duration::from_millis(10), Duration::from_secs(8))));
-    WorkloadRow {
-        id: WorkloadId(0),
-        customer,
-        workload_type,
-        affinity: Arc::new(affinity),
-        class: PlacementClass(i64::from_ne_bytes(class.to_ne_bytes())),
-        priority: *rng.pick(&[0, 10, 10, 10, 500]).unwrap_or(&10),
-        max_retries: u32::try_from(rng.below(4)).unwrap_or(0),
-        timeout: *rng
-            .pick(&[Duration::from_secs(3), Duration::from_secs(60)])
-            .unwrap_or(&Duration::from_secs(60)),
-        on_lease_loss: if rng.per_mille(80) {
-            OnLeaseLoss::Continue
-        } else {
-            OnLeaseLoss::Stop
-        },
-        run_after,
-        desired: Desired::Run,
-        wish_revision: WishRevision::ZERO,
-        leader: LeaderHalf {
-            status: Status::Pending,
-            attempt: Attempt::ZERO,
-            worker: None,
-            retry_count: 0,
-            loss_count: 0,
-            eligible_at: time,
-            sort_key: 0,
-            backoff_until: None,
-            wish_seen: WishRevision::ZERO,
-            stopping: None,
-            error_type: None,
-        },
-        checkpoint: None,
-        started_at: None,
-    }
-}
-
-fn drawn_affinity(rng: &mut Rng, plan: &Plan) -> AffinityRules {
-    let mut rules = AffinityRules::default();
-    let zone = |rng: &mut Rng| {
-        let zone = if rng.per_mille(500) { "east" } else { "west" };
-        [(Arc::from("zone"), Arc::from(zone))].into_iter().collect()
-    };
-    match rng.below(12) {
-        0 => rules.hard.worker_tags = zone(rng),
-        1 => {
-            let worker = rng.pick(&plan.workers);
-            rules.hard = WorkerAffinity {
-                worker_id: worker.map(|worker| worker.profile.worker.clone()),
-                ..WorkerAffinity::default()
-            };
-        }
-        2 => rules.soft.worker_tags = zone(rng),
-        3 => {
-            rules.anti = AntiAffinity {
-                workload_types: rng.pick(&plan.types).cloned().into_iter().collect(),
-                ..AntiAffinity::default()
-            };
-        }
-        4 => rules.anti.worker_tags = zone(rng),
-        _ => {}
-    }
-    rules
-}
-
-/// `response` of the contract's HTTP server.
-const CALL_DEADLINE: Duration = Duration::from_secs(6);
-/// How long a client waits.
-const PATIENCE: Duration = Duration::from_secs(8);
 /// The statement time-out of the API's connections.
 const CALL_STATEMENT: Duration = Duration::from_secs(1);

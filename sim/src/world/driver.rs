@@ -8,6 +8,7 @@
 use super::{Inbound, Node, Occurrence, World, node::Process, statements::Purpose};
 use crate::{
     clock::Moment,
+    decision::{Choice, Occasion, Who},
     message::{Address, Answered, Command, Message, Order},
     model::store::{Statement, TakeLease},
     plan::InFlight,
@@ -33,8 +34,7 @@ impl World {
         let now = self.now;
         let node = &mut self.nodes[place];
         node.epoch += 1;
-        let label = u64::try_from(place).unwrap_or(0) << 32 | u64::from(node.epoch);
-        let seed = self.streams.stream("core", label).bits();
+        let seed = super::process_seed(self.plan.seed, "core", place, node.epoch);
         let incarnation: Incarnation = match format!("c{place}-{}", node.epoch).parse() {
             Ok(incarnation) => incarnation,
             Err(invalid) => unreachable!("{invalid}"),
@@ -157,9 +157,11 @@ impl World {
         self.read(place, arrived, inbound);
         let epoch = self.nodes[place].epoch;
         if more {
+            let point = self.decider.occasion(Occasion::Reading, Who::place(place));
+            let (shortest, longest) = (Duration::from_micros(10), Duration::from_micros(400));
             let pause = self
-                .store_rng
-                .duration(Duration::from_micros(10), Duration::from_micros(400));
+                .decider
+                .delay_up_to(point, Choice::ReadingDelay, shortest, longest);
             self.after(pause, Occurrence::ReadInbox { place, epoch });
         }
     }

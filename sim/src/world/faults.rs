@@ -178,7 +178,7 @@ impl World {
         if host.paused_until.is_none()
             && let Some(worker) = &mut host.worker
         {
-            worker.leave(local);
+            worker.leave(local, &mut self.decider);
             self.carry_out_deeds(place);
         }
     }

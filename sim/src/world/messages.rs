@@ -11,7 +11,7 @@ use std::sync::Arc;
 impl World {
     /// Sends to one.
     pub(super) fn send(&mut self, from: Address, to: Address, message: Message) {
-        let [first, second] = self.broker.carry(from, to);
+        let [first, second] = self.broker.carry(&mut self.decider, from, to);
         if first.is_none() {
             self.trace
                 .tell(self.now, from, || format!("  (lost on the way to {to})"));

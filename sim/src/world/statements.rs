@@ -8,9 +8,10 @@ use super::answers::{answered, database_time, unanswered};
 use super::{Inbound, Occurrence, World, node::Asker};
 use crate::{
     clock::Moment,
+    decision::{Choice, Occasion, Point, Rng, StatementKind, Who},
     message::{Address, WorkerRequest},
     model::store::{Answer, Change, LeaseStep, Statement},
-    plan::InFlight,
+    plan::{InFlight, Rates},
     properties::Observation,
 };
 use niyanta_core::{Content, Event, PersistOutcome, WorkerMessage, ids::RequestId, time::Duration};
@@ -33,6 +34,8 @@ pub struct Outstanding {
     /// What its answer is for.
     pub purpose: Purpose,
     fate: Fate,
+    /// Names what is chosen for it.
+    point: Point,
     /// The asker has given up waiting.
     given_up: bool,
 }
@@ -66,10 +69,81 @@ enum Fate {
     NotSent,
     /// Executed; the answer is lost.
     AnswerLost,
+    /// Executed when it has been given up, or nearly; the answer is lost.
+    Orphaned,
     /// A lock is not had in time.
     LockTimeout,
     /// The database refuses a value.
     Refused,
+}
+
+impl Fate {
+    /// In the order of [`Choice::StatementFate`].
+    const ALL: [Self; 7] = [
+        Self::Answered,
+        Self::Lost,
+        Self::NotSent,
+        Self::AnswerLost,
+        Self::Orphaned,
+        Self::LockTimeout,
+        Self::Refused,
+    ];
+
+    fn index(self) -> u32 {
+        self as u32
+    }
+
+    fn at(index: u32) -> Self {
+        let index = usize::try_from(index).unwrap_or(0);
+        Self::ALL.get(index).copied().unwrap_or(Self::Answered)
+    }
+}
+
+impl Rates {
+    fn draw_fate(&self, rng: &mut Rng, locks: bool, refuses: bool) -> Fate {
+        if rng.per_mille(self.not_executed) {
+            return if rng.per_mille(500) {
+                Fate::Lost
+            } else {
+                Fate::NotSent
+            };
+        }
+        if rng.per_mille(self.answer_lost) {
+            return Fate::AnswerLost;
+        }
+        if rng.per_mille(self.orphaned) {
+            return Fate::Orphaned;
+        }
+        if locks && rng.per_mille(self.lock_timeout) {
+            return Fate::LockTimeout;
+        }
+        if refuses && rng.per_mille(self.refused) {
+            return Fate::Refused;
+        }
+        Fate::Answered
+    }
+}
+
+/// What kind of statement it is, for naming what is chosen for it.
+fn kind(statement: &Statement, purpose: &Purpose) -> StatementKind {
+    if matches!(purpose, Purpose::Call(_)) {
+        return StatementKind::Api;
+    }
+    match statement {
+        Statement::TakeLease(_)
+        | Statement::ReadLease { .. }
+        | Statement::RenewLease { .. }
+        | Statement::ResignLease { .. } => StatementKind::Lease,
+        Statement::Snapshot { .. } | Statement::Load { .. } => StatementKind::Read,
+        Statement::Persist(_) => StatementKind::Batch,
+        Statement::ReadFence { .. } => StatementKind::Fence,
+        Statement::Content(_) => StatementKind::Content,
+        Statement::PendingReasons(_) | Statement::Heartbeats => StatementKind::Beside,
+        Statement::Submit(_)
+        | Statement::Wish { .. }
+        | Statement::WishWorker { .. }
+        | Statement::Get { .. } => StatementKind::Api,
+    }
 }
 
 impl World {
@@ -78,7 +152,7 @@ impl World {
         self.ask(place, statement, Purpose::Core, within);
     }
 
-    /// Sends a statement, draws its fate, and sets its deadline.
+    /// Sends a statement, chooses its fate, and sets its deadline.
     pub(super) fn ask(
         &mut self,
         place: usize,
@@ -88,7 +162,9 @@ impl World {
     ) {
         self.next_statement += 1;
         let id = StatementId(self.next_statement);
-        let (fate, delay) = self.draw_fate(place, &statement, within);
+        let who = Who::statement(place, kind(&statement, &purpose));
+        let point = self.decider.occasion(Occasion::Statement, who);
+        let (fate, delay) = self.choose_fate(point, place, &statement, within);
         if fate != Fate::Answered {
             self.counts.faults += 1;
             self.trace.tell(self.now, Address::Coordinator(place), || {
@@ -105,13 +181,18 @@ impl World {
                 statement: Arc::new(statement),
                 purpose,
                 fate,
+                point,
                 given_up: false,
             },
         );
         match fate {
             Fate::Lost => {}
             Fate::NotSent => self.after(Duration::from_millis(2), Occurrence::GaveUp(id)),
-            Fate::Answered | Fate::AnswerLost | Fate::LockTimeout | Fate::Refused => {
+            Fate::Answered
+            | Fate::AnswerLost
+            | Fate::Orphaned
+            | Fate::LockTimeout
+            | Fate::Refused => {
                 self.after(delay, Occurrence::Execute(id));
             }
         }
@@ -119,68 +200,66 @@ impl World {
         self.at(give_up, Occurrence::GaveUp(id));
     }
 
-    fn draw_fate(
+    fn choose_fate(
         &mut self,
+        point: Point,
         place: usize,
         statement: &Statement,
         within: Duration,
     ) -> (Fate, Duration) {
         let rates = self.plan.rates;
-        let rng = &mut self.store_rng;
-        let mut delay = rng.duration(Duration::from_micros(150), Duration::from_millis(2));
-        if self.store_cuts[place][0] > 0 {
-            // The bytes wait in a buffer: they are lost with it, or arrive when nobody expects them.
-            let late = rng.duration(Duration::from_millis(100), Duration::from_secs(8));
-            return if rng.per_mille(500) {
-                (Fate::Lost, delay)
-            } else {
-                (Fate::AnswerLost, late)
-            };
-        }
-        if self.is_healed {
-            return (Fate::Answered, delay);
-        }
-        if rng.per_mille(rates.slow_statement) {
-            delay = rng.duration(Duration::from_millis(20), Duration::from_millis(1_500));
-        }
-        if rng.per_mille(rates.not_executed) {
-            let fate = if rng.per_mille(500) {
-                Fate::Lost
-            } else {
-                Fate::NotSent
-            };
-            return (fate, delay);
-        }
-        if rng.per_mille(rates.answer_lost) {
-            return (Fate::AnswerLost, delay);
-        }
-        if rng.per_mille(rates.orphaned) {
-            let late = rng.duration(Duration::from_millis(50), within * 3);
-            return (Fate::AnswerLost, late);
-        }
+        let (is_cut, is_healed) = (self.store_cuts[place][0] > 0, self.is_healed);
         let locks = matches!(
             statement,
             Statement::Persist(_) | Statement::RenewLease { .. } | Statement::TakeLease(_)
         );
-        if locks && rng.per_mille(rates.lock_timeout) {
-            let wait = rng.duration(Duration::from_millis(100), Duration::from_secs(1));
-            return (Fate::LockTimeout, wait);
-        }
         // A refusal is a property of what is written: without an offender it happens once.
         let refuses = matches!(statement, Statement::Persist(_)) && !self.has_refused;
-        if refuses && rng.per_mille(rates.refused) {
-            self.has_refused = true;
-            return (Fate::Refused, delay);
-        }
-        (Fate::Answered, delay)
+        let fate = self.decider.pick(point, Choice::StatementFate, |rng| {
+            let fate = if is_cut {
+                // The bytes wait in a buffer: they are lost with it, or arrive unexpectedly.
+                if rng.per_mille(500) {
+                    Fate::Lost
+                } else {
+                    Fate::Orphaned
+                }
+            } else if is_healed {
+                Fate::Answered
+            } else {
+                rates.draw_fate(rng, locks, refuses)
+            };
+            fate.index()
+        });
+        let fate = Fate::at(fate);
+        self.has_refused |= fate == Fate::Refused;
+        let shortest = Duration::from_micros(150);
+        let choice = Choice::StatementDelay;
+        let delay = self.decider.delay(point, choice, shortest, |rng| {
+            let millis = Duration::from_millis;
+            let slow = !is_healed && rng.per_mille(rates.slow_statement);
+            let (low, high) = match fate {
+                Fate::Orphaned if is_cut => (millis(100), millis(8_000)),
+                Fate::Orphaned => (millis(50), within * 3),
+                Fate::LockTimeout => (millis(100), millis(1_000)),
+                _ if slow => (millis(20), millis(1_500)),
+                _ => (shortest, millis(2)),
+            };
+            rng.duration(low, high)
+        });
+        (fate, delay)
     }
 
     pub(super) fn execute_statement(&mut self, id: StatementId) {
         if self.store_stalled_until > self.now {
             let until = self.store_stalled_until;
+            let Some(asked) = self.statements.get(&id) else {
+                return;
+            };
+            let point = self.decider.occasion(Occasion::Stall, asked.point.who);
+            let (shortest, longest) = (Duration::from_micros(10), Duration::from_millis(30));
             let jitter = self
-                .store_rng
-                .duration(Duration::from_micros(10), Duration::from_millis(30));
+                .decider
+                .delay_up_to(point, Choice::StallDelay, shortest, longest);
             self.at(until.plus(jitter), Occurrence::Execute(id));
             return;
         }
@@ -212,7 +291,8 @@ impl World {
                 self.strike_during(in_flight, place);
             }
         }
-        let lost = asked.fate == Fate::AnswerLost || self.store_cuts[place][1] > 0;
+        let never = matches!(asked.fate, Fate::AnswerLost | Fate::Orphaned);
+        let lost = never || self.store_cuts[place][1] > 0;
         let applied = matches!(
             &answer,
             Answer::Persist {
@@ -226,9 +306,11 @@ impl World {
         if asked.given_up || asked.epoch != self.nodes[place].epoch {
             self.statements.remove(&id);
         } else if !lost {
+            let (shortest, longest) = (Duration::from_micros(100), Duration::from_millis(1));
+            let choice = Choice::AnswerDelay;
             let back = self
-                .store_rng
-                .duration(Duration::from_micros(100), Duration::from_millis(1));
+                .decider
+                .delay_up_to(asked.point, choice, shortest, longest);
             let answer = Box::new(answer);
             self.after(back, Occurrence::Answered { id, answer });
         }
@@ -261,7 +343,9 @@ impl World {
             let outcome = match asked.fate {
                 Fate::LockTimeout => Some(PersistOutcome::LockTimeout),
                 Fate::Refused => Some(PersistOutcome::Refused),
-                Fate::Answered | Fate::Lost | Fate::NotSent | Fate::AnswerLost => None,
+                Fate::Answered | Fate::Lost | Fate::NotSent | Fate::AnswerLost | Fate::Orphaned => {
+                    None
+                }
             };
             if let Some(outcome) = outcome {
                 return Answer::Persist {

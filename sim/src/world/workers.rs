@@ -3,6 +3,7 @@
 use super::{Occurrence, World};
 use crate::{
     clock::{Clock, Moment},
+    decision::{Choice, Occasion, Who},
     message::{Address, Message},
     plan::{Plan, WorkerPlan},
     properties::Observation,
@@ -64,12 +65,18 @@ impl World {
             Ok(incarnation) => incarnation,
             Err(invalid) => unreachable!("{invalid}"),
         };
-        let label = u64::try_from(place).unwrap_or(0) << 32 | u64::from(host.epoch);
         let mut profile = host.plan.profile.clone();
-        let mut rng = self.streams.stream("worker.change", label);
-        if host.epoch > 1 && rng.per_mille(200) {
+        let point = self
+            .decider
+            .occasion(Occasion::WorkerStart, Who::place(place));
+        let is_first = host.epoch <= 1;
+        let room = self.decider.pick(point, Choice::WorkerRoom, |rng| {
+            let changes = !is_first && rng.per_mille(200);
+            u32::try_from(rng.between(1, 5) * u64::from(changes)).unwrap_or(0)
+        });
+        if room > 0 {
             // It was deployed anew, with more or less room.
-            profile.capacity = u32::try_from(rng.between(1, 5)).unwrap_or(1);
+            profile.capacity = room;
         }
         let replaces = host.before.clone().filter(|_| host.plan.remembers);
         host.worker = Some(Worker::start(
@@ -78,7 +85,7 @@ impl World {
             profile,
             incarnation.clone(),
             replaces,
-            self.streams.stream("worker", label),
+            super::process_seed(self.plan.seed, "worker", place, host.epoch),
         ));
         self.trace.tell(now, Address::Worker(place), || {
             format!("starts as {incarnation}")
@@ -112,7 +119,7 @@ impl World {
         }
         let local = host.clock().read(self.now);
         if let Some(worker) = &mut host.worker {
-            worker.hear(local, &message);
+            worker.hear(local, &message, &mut self.decider);
             self.trace.tell(self.now, Address::Worker(place), || {
                 format!("hears {}", crate::story::message(&message))
             });

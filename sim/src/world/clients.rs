@@ -1,0 +1,263 @@
+//! The customers' clients, and the way of a call to a coordinator.
+//!
+//! A client runs the plan's errands in order. A submission with a key is repeated while its outcome
+//! is unknown, each time through the next coordinator.
+
+use super::{ApiAnswer, ApiAsk, Call, Caller, Occurrence, World};
+use crate::{
+    decision::{Choice, Occasion, Who, mix},
+    plan::{Affinity, Does, Job, Plan},
+};
+use niyanta_core::{
+    batch::LeaderHalf,
+    ids::{Attempt, CustomerId, PlacementClass, WishRevision, WorkloadId},
+    scheduling::{AffinityRules, AntiAffinity, Tags, WorkerAffinity},
+    snapshot::WorkloadRow,
+    time::{Duration, WallTime},
+    workload::{Desired, Status},
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+/// A customer's client: one call after the other.
+#[derive(Default)]
+pub(super) struct Client {
+    /// Errands whose time has come, by their place in the plan.
+    due: VecDeque<usize>,
+    current: Option<Current>,
+    /// Workloads that it was told of, by the errand that submitted them.
+    known: BTreeMap<u16, WorkloadId>,
+}
+
+/// The errand that a client is on.
+struct Current {
+    errand: usize,
+    number: u64,
+    repeats: u32,
+    ask: ApiAsk,
+}
+
+impl Client {
+    /// One for each customer.
+    #[must_use]
+    pub(super) fn all(plan: &Plan) -> Vec<Self> {
+        plan.customers.iter().map(|_| Self::default()).collect()
+    }
+}
+
+impl World {
+    /// The time of an errand has come.
+    pub(super) fn begin_errand(&mut self, index: usize) {
+        let customer = self.plan.errands[index].customer;
+        self.clients[customer].due.push_back(index);
+        self.move_client(customer);
+    }
+
+    /// The client begins the next errand that there is something to do for.
+    fn move_client(&mut self, customer: usize) {
+        if self.is_healed {
+            return;
+        }
+        while self.clients[customer].current.is_none()
+            && let Some(errand) = self.clients[customer].due.pop_front()
+        {
+            if let Some(ask) = self.ask_of(errand) {
+                self.send_errand(customer, errand, 0, ask);
+            }
+        }
+    }
+
+    /// What an errand asks of the API; nothing when it is about what the client does not know of.
+    fn ask_of(&self, index: usize) -> Option<ApiAsk> {
+        let errand = &self.plan.errands[index];
+        let customer = self.plan.customers[errand.customer].id;
+        let known = &self.clients[errand.customer].known;
+        Some(match &errand.does {
+            Does::Submit { job, key } => {
+                let time = self.store.time(self.now);
+                let mut row = row(job, customer, &self.plan, time);
+                row.id = workload_id(self.plan.seed, errand.id, 0);
+                ApiAsk::Submit {
+                    row: Box::new(row),
+                    key: *key,
+                }
+            }
+            Does::Wish { of, desired } => ApiAsk::Wish {
+                customer,
+                workload: *known.get(of)?,
+                desired: *desired,
+            },
+            Does::Get { of } => ApiAsk::Get {
+                customer,
+                workload: *known.get(of)?,
+            },
+        })
+    }
+
+    fn send_errand(&mut self, customer: usize, errand: usize, repeats: u32, ask: ApiAsk) {
+        let via = self.plan.errands[errand].via + usize::try_from(repeats).unwrap_or(0);
+        let number = self.call(Caller::Client(customer), via, ask.clone());
+        self.clients[customer].current = Some(Current {
+            errand,
+            number,
+            repeats,
+            ask,
+        });
+        let (client, call) = (customer, number);
+        self.after(PATIENCE, Occurrence::CallGivenUp { client, call });
+    }
+
+    /// Sends a call to a coordinator.
+    pub(super) fn call(&mut self, caller: Caller, via: usize, ask: ApiAsk) -> u64 {
+        self.next_call += 1;
+        let number = self.next_call;
+        let who = match caller {
+            Caller::Client(customer) => Who::place(customer),
+            Caller::Operator(_) => Who::OPERATORS,
+        };
+        let point = self.decider.occasion(Occasion::Call, who);
+        let lost = if self.is_healed {
+            0
+        } else {
+            self.plan.rates.call_lost
+        };
+        let fate = self.decider.pick(point, Choice::CallFate, |rng| {
+            u32::from(rng.per_mille(lost))
+        });
+        let (shortest, longest) = (Duration::from_micros(200), Duration::from_millis(3));
+        let delay = self
+            .decider
+            .delay_up_to(point, Choice::CallDelay, shortest, longest);
+        let call = Box::new(Call {
+            number,
+            caller,
+            ask,
+            made: None,
+            is_unknown: false,
+            begun: self.now,
+            deadline: self.now.plus(CALL_DEADLINE),
+            statement: None,
+        });
+        if fate == ARRIVES {
+            let place = via % self.nodes.len();
+            self.after(delay, Occurrence::CallArrives { place, call });
+        }
+        number
+    }
+
+    pub(super) fn answer_client(
+        &mut self,
+        customer: usize,
+        number: u64,
+        answer: Option<ApiAnswer>,
+    ) {
+        let client = &mut self.clients[customer];
+        let Some(current) = client.current.take_if(|current| current.number == number) else {
+            return;
+        };
+        let unknown = matches!(
+            answer,
+            None | Some(ApiAnswer::TimedOut | ApiAnswer::Unavailable)
+        );
+        let repeatable = matches!(current.ask, ApiAsk::Submit { key: Some(_), .. });
+        if unknown && repeatable && current.repeats < REPEATS_MAX {
+            let (errand, repeats) = (current.errand, current.repeats + 1);
+            let mut ask = current.ask;
+            if let ApiAsk::Submit { row, .. } = &mut ask {
+                let named = self.plan.errands[errand].id;
+                row.id = workload_id(self.plan.seed, named, repeats);
+            }
+            self.send_errand(customer, errand, repeats, ask);
+            return;
+        }
+        if let Some(ApiAnswer::Submitted(workload)) = answer {
+            let errand = self.plan.errands[current.errand].id;
+            client.known.insert(errand, workload);
+        }
+        self.move_client(customer);
+    }
+}
+
+/// Names its errand in the low half, so that people and [`Who::submission`] find it again.
+fn workload_id(seed: u64, errand: u16, repeats: u32) -> WorkloadId {
+    let name = u64::from(errand) << 16 | u64::from(repeats & 0xffff);
+    let high = mix(seed ^ mix(name));
+    WorkloadId(u128::from(high) << 64 | u128::from(name))
+}
+
+fn row(job: &Job, customer: CustomerId, plan: &Plan, time: WallTime) -> WorkloadRow {
+    let affinity = rules(&job.affinity, plan);
+    let mut class = 0;
+    for byte in format!("{}{affinity:?}", job.workload_type).bytes() {
+        class = mix(class ^ u64::from(byte));
+    }
+    WorkloadRow {
+        id: WorkloadId(0),
+        customer,
+        workload_type: job.workload_type.clone(),
+        affinity: Arc::new(affinity),
+        class: PlacementClass(i64::from_ne_bytes(class.to_ne_bytes())),
+        priority: job.priority,
+        max_retries: job.max_retries,
+        timeout: job.timeout,
+        on_lease_loss: job.on_lease_loss,
+        run_after: job.run_after.map(|wait| time.plus(wait)),
+        desired: Desired::Run,
+        wish_revision: WishRevision::ZERO,
+        leader: LeaderHalf {
+            status: Status::Pending,
+            attempt: Attempt::ZERO,
+            worker: None,
+            retry_count: 0,
+            loss_count: 0,
+            eligible_at: time,
+            sort_key: 0,
+            backoff_until: None,
+            wish_seen: WishRevision::ZERO,
+            stopping: None,
+            error_type: None,
+        },
+        checkpoint: None,
+        started_at: None,
+    }
+}
+
+fn rules(affinity: &Affinity, plan: &Plan) -> AffinityRules {
+    let zone = |zone: &Arc<str>| -> Tags {
+        [(Arc::from("zone"), Arc::clone(zone))]
+            .into_iter()
+            .collect()
+    };
+    let mut rules = AffinityRules::default();
+    match affinity {
+        Affinity::Anywhere => {}
+        Affinity::Zone(name) => rules.hard.worker_tags = zone(name),
+        Affinity::Worker(place) => {
+            let worker = plan.workers.get(*place);
+            rules.hard = WorkerAffinity {
+                worker_id: worker.map(|worker| worker.profile.worker.clone()),
+                ..WorkerAffinity::default()
+            };
+        }
+        Affinity::RatherZone(name) => rules.soft.worker_tags = zone(name),
+        Affinity::NotZone(name) => rules.anti.worker_tags = zone(name),
+        Affinity::NotBeside(workload_type) => {
+            rules.anti = AntiAffinity {
+                workload_types: [workload_type.clone()].into_iter().collect(),
+                ..AntiAffinity::default()
+            };
+        }
+    }
+    rules
+}
+
+/// Of [`Choice::CallFate`].
+const ARRIVES: u32 = 0;
+/// How often a submission is repeated.
+const REPEATS_MAX: u32 = 4;
+/// `response` of the contract's HTTP server.
+const CALL_DEADLINE: Duration = Duration::from_secs(6);
+/// How long a client waits.
+const PATIENCE: Duration = Duration::from_secs(8);
