@@ -407,7 +407,17 @@ impl Driver {
         let now = self.clock.now();
         let began = Instant::now();
         trace!(kind, "handle");
+        #[cfg(planted)]
+        let shown = event.clone();
         self.coordinator.handle(now, event, &mut self.effects);
+        #[cfg(planted)]
+        crate::watch::show(&crate::watch::Inside::Handled {
+            who: &self.identity.incarnation,
+            now,
+            event: &shown,
+            effects: &self.effects,
+            core: &self.coordinator,
+        });
         metrics::counter!(names::EVENTS, "kind" => kind).increment(1);
         metrics::histogram!(names::HANDLE_SECONDS, "kind" => kind).record(began.elapsed());
         self.follow_term(now);

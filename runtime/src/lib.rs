@@ -19,4 +19,6 @@ pub mod status;
 pub mod store;
 #[cfg(feature = "real")]
 pub mod telemetry;
+#[cfg(planted)]
+pub mod watch;
 pub mod worker;

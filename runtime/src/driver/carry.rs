@@ -52,6 +52,11 @@ impl Driver {
             {
                 continue;
             }
+            #[cfg(planted)]
+            crate::watch::show(&crate::watch::Inside::CarriedOut {
+                who: &self.identity.incarnation,
+                effect: &effect,
+            });
             self.carry(effect, &mut assignments);
         }
         self.effects = effects;

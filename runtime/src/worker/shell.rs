@@ -174,7 +174,17 @@ impl Shell {
         }
         let mut actions = std::mem::take(&mut self.actions);
         let (now, wall) = (self.config.clock.now(), self.config.clock.wall());
+        #[cfg(planted)]
+        let shown = event.clone();
         self.machine.handle(now, wall, event, &mut actions);
+        #[cfg(planted)]
+        crate::watch::show(&crate::watch::Inside::WorkerStepped {
+            worker: &self.config.worker,
+            now,
+            event: &shown,
+            actions: &actions,
+            machine: &self.machine,
+        });
         for action in actions.drain(..) {
             self.carry_out(action);
         }
