@@ -13,6 +13,7 @@ pub(crate) use worker::{Committed, Presence, Silence, Worker};
 use crate::{
     Config,
     ids::{Incarnation, WorkerId},
+    probes::planted,
     time::{Duration, Timestamp},
     timer::Agenda,
 };
@@ -42,7 +43,10 @@ impl Fleet {
         }
     }
 
-    pub(crate) fn insert(&mut self, config: &Config, worker: Worker) {
+    pub(crate) fn insert(&mut self, config: &Config, mut worker: Worker) {
+        if planted!(GraceFromOwnSetting) {
+            worker.record.longest_lease = config.heartbeat_timeout;
+        }
         let id = worker.record.worker.clone();
         self.workers.insert(id.clone(), worker);
         self.schedule(config, &id);

@@ -178,6 +178,9 @@ impl Leadership {
             }
             // Nobody will lead with it: others need not wait for its end.
             State::Stopped => steps.push(Step::Resign { generation }),
+            State::Candidate(_) if planted!(LateTakeLeads) => {
+                self.begin(generation, now, now, steps);
+            }
             // Late: its take counts as unknown, and is being resolved.
             State::Taking { .. } | State::Candidate(_) | State::Leading(_) | State::Exited => {}
         }
@@ -209,8 +212,17 @@ impl Leadership {
     /// Whether a take took effect is unknown. It is not leadership.
     pub fn on_take_unknown(&mut self, ask: AskId, now: Timestamp, steps: &mut Vec<Step>) {
         self.lapse(now, steps);
-        if matches!(self.state, State::Taking { ask: asked, .. } if asked == ask) {
-            self.doubt_take(now);
+        if let State::Taking {
+            ask: asked,
+            asked_at,
+        } = self.state
+            && asked == ask
+        {
+            if planted!(LeaderBeforeCertain) {
+                self.begin(self.heard.next(), asked_at, now, steps);
+            } else {
+                self.doubt_take(now);
+            }
         }
         self.act(now, steps);
     }
@@ -369,6 +381,11 @@ impl Leadership {
             } else {
                 0
             };
+            let generation = leading.generation;
+            if planted!(RebuildKeepsGeneration) {
+                steps.push(Step::TermBegan { generation });
+                return self.act(now, steps);
+            }
             self.end(TermEnd::Doubt, steps);
             let at = if self.doubts > 1 {
                 self.after_pause(now)
@@ -438,7 +455,12 @@ impl Leadership {
                     Renewal::Due(at) => at,
                     Renewal::Asked { .. } => Timestamp::MAX,
                 };
-                leading.deadline.min(renewal).min(self.deaf_at(leading))
+                let deadline = if planted!(WorkOutlivesLease) {
+                    Timestamp::MAX
+                } else {
+                    leading.deadline
+                };
+                deadline.min(renewal).min(self.deaf_at(leading))
             }
             State::Stopped | State::Exited => return None,
         };
@@ -449,7 +471,7 @@ impl Leadership {
     fn lapse(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
         self.seen = now;
         match &mut self.state {
-            State::Leading(leading) if now >= leading.deadline => {
+            State::Leading(leading) if now >= leading.deadline && !planted!(WorkOutlivesLease) => {
                 self.end(TermEnd::Lapsed, steps);
                 let deaf = self.enable_ha && !self.hears(now);
                 let lease = if deaf {
@@ -675,7 +697,7 @@ impl Leadership {
 
     /// When a leader that hears nothing more of itself gives up.
     fn deaf_at(&self, leading: &Leading) -> Timestamp {
-        if !self.enable_ha {
+        if !self.enable_ha || planted!(DeafLeaderLeadsOn) {
             return Timestamp::MAX;
         }
         let proof = self.broker.last_proof().unwrap_or(Timestamp::ZERO);
@@ -686,6 +708,9 @@ impl Leadership {
 
     /// Until when a lease asked for at `asked_at` is trusted.
     fn trusted_from(&self, asked_at: Timestamp) -> Timestamp {
+        if planted!(LeaderMarginForgotten) {
+            return asked_at.plus(self.ttl);
+        }
         asked_at.plus(self.ttl).minus(self.margin)
     }
 

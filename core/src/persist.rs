@@ -17,7 +17,7 @@ use crate::{
         Attempt, BatchNumber, CustomerId, Generation, Incarnation, MessageSequence, RequestId,
         WorkerId, WorkloadId,
     },
-    probes::mark,
+    probes::{mark, planted},
     snapshot::FenceRow,
     time::{Duration, Timestamp},
     workload::Status,
@@ -139,11 +139,16 @@ pub(crate) enum Verdict {
 }
 
 impl Commits {
-    pub(crate) fn new(generation: Generation, incarnation: Incarnation) -> Self {
+    /// A term that goes on after the batch `applied`: nothing of it, as terms begin.
+    pub(crate) fn new(
+        generation: Generation,
+        incarnation: Incarnation,
+        applied: BatchNumber,
+    ) -> Self {
         Self {
             generation,
             incarnation,
-            applied: BatchNumber::ZERO,
+            applied,
             flight: None,
             gathering: Gathering::default(),
         }
@@ -177,7 +182,7 @@ impl Commits {
     pub(crate) fn put_worker(&mut self, write: WorkerWrite) -> BatchNumber {
         let worker = write.worker().clone();
         let gathering = &mut self.gathering;
-        if gathering.assigned.contains(&worker) {
+        if gathering.assigned.contains(&worker) && !planted!(DrainSharesBatch) {
             let before = gathering.later.remove(&worker);
             gathering.later.insert(worker, keep_stamp(write, before));
             return self.gathering_number().next();
@@ -259,6 +264,11 @@ impl Commits {
                 Verdict::ReadFence(number)
             }
             PersistOutcome::Short => Verdict::Doubt,
+            PersistOutcome::Refused if planted!(RefusedReportBlocks) => {
+                flight.tries += 1;
+                flight.state = FlightState::ResendAt(now.plus(resend_backoff(flight.tries)));
+                Verdict::Later
+            }
             PersistOutcome::Refused => {
                 Verdict::Refused(Arc::clone(&flight.batch), flight.sources.clone())
             }

@@ -13,6 +13,7 @@
 //! There is no async here, no thread inside a run, and no entropy but the seed. The same seed gives
 //! the same hash, in any process.
 
+pub mod bank;
 pub mod clock;
 pub mod decision;
 pub mod explore;

@@ -9,6 +9,7 @@
 use clap::{Parser, Subcommand};
 use sim::{
     Outcome,
+    bank::{self, Measure},
     explore::{Search, explore, run},
     trace::Line,
 };
@@ -43,6 +44,27 @@ enum Command {
         #[arg(long)]
         bug: Option<Bug>,
     },
+    /// Plant each bug of the bank, and count the seeds until it is caught.
+    Bank {
+        /// Only this one, by number or name; may be given again.
+        #[arg(long)]
+        bug: Vec<Bug>,
+        /// Disjoint ranges of seeds.
+        #[arg(long, default_value_t = 20)]
+        ranges: u64,
+        /// Seeds in each.
+        #[arg(long, default_value_t = 20_000)]
+        seeds_max: u64,
+        /// Where the first range begins.
+        #[arg(long, default_value_t = 1_000_000)]
+        first: u64,
+        /// Threads.
+        #[arg(long, default_value_t = 1)]
+        jobs: usize,
+        /// Say what bugs there are, and plant none.
+        #[arg(long)]
+        list: bool,
+    },
     /// Run one seed and tell its story.
     Replay {
         /// Which.
@@ -76,6 +98,25 @@ fn main() -> ExitCode {
             bug,
             ..Search::new(first, seeds)
         }),
+        Command::Bank { list: true, .. } => list_bugs(),
+        Command::Bank {
+            bug,
+            ranges,
+            seeds_max,
+            first,
+            jobs,
+            list: false,
+        } => measure_bank(&Measure {
+            bugs: if bug.is_empty() {
+                bank::for_events()
+            } else {
+                bug
+            },
+            ranges,
+            seeds_max,
+            first,
+            jobs,
+        }),
         Command::Replay {
             seed,
             bug,
@@ -89,6 +130,31 @@ fn main() -> ExitCode {
                     .as_ref()
                     .is_none_or(|about| line.text.contains(about.as_str()))
         }),
+    }
+}
+
+fn list_bugs() -> ExitCode {
+    for bug in Bug::ALL.iter().copied() {
+        println!(
+            "{:>3} {} ({:?}, {:?}): {}",
+            bug.number(),
+            bug.name(),
+            bug.home(),
+            bug.layers(),
+            bug.properties().join(" ")
+        );
+    }
+    ExitCode::SUCCESS
+}
+
+fn measure_bank(measure: &Measure) -> ExitCode {
+    println!("{}", bank::HEAD);
+    let rows = bank::measure(measure, |row| println!("{}", row.line()));
+    println!("\n{}", bank::summary(&rows));
+    if rows.iter().all(bank::Row::is_caught) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 

@@ -319,10 +319,14 @@ fn general(observation: &Observation<'_>) -> Result<(), String> {
     }
 }
 
-const fn general_name(observation: &Observation<'_>) -> &'static str {
+fn general_name(observation: &Observation<'_>) -> &'static str {
     match observation {
         Observation::Stuck { .. } => "progress",
         Observation::Spins { .. } => "spin",
+        Observation::Handled { broken, .. } => match broken.first() {
+            Some(broken) => broken.property,
+            None => "invariants",
+        },
         _ => "invariants",
     }
 }

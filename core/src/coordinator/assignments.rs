@@ -9,9 +9,10 @@ use crate::{
     batch::{Actor, AuditDetails},
     fleet::Presence,
     ids::WorkloadId,
+    probes::planted,
     scheduling::Placement,
     time::Duration,
-    workload::{Cause, Move, Open, Status, Workload},
+    workload::{Cause, Move, Open, Over, Status, Workload},
 };
 use alloc::vec::Vec;
 
@@ -38,7 +39,11 @@ impl Term {
             .next_eligible
             .map(|at| self.clock.when(at).max(self.now));
         for placement in plan.placements {
+            let id = placement.workload;
             self.assign(placement);
+            if planted!(AssignedBeforeCommit) {
+                self.send_first(id, effects);
+            }
         }
         let mut reasons = Vec::new();
         for (id, reason) in plan.reasons {
@@ -121,13 +126,23 @@ impl Term {
         };
         let awaits_commit = match stopping {
             Some(_) => open.stop_in > applied,
-            None => status != Status::Scheduled || open.opened_in > applied,
+            None => {
+                let is_open = open.opened_in <= applied || planted!(AssignedBeforeCommit);
+                status != Status::Scheduled || !is_open
+            }
         };
         if awaits_commit {
             open.next_send = None;
         } else {
             // Also when there is nobody to send it to yet: an unheard worker may speak.
             open.note_sent(config, self.now);
+            let is_assignment = stopping.is_none();
+            if planted!(HandOverBelieved) && is_assignment {
+                open.next_send = None;
+            }
+            if planted!(StopToldOnce) && !is_assignment {
+                open.next_send = None;
+            }
         }
         effects.extend(word);
     }
@@ -144,7 +159,8 @@ impl Term {
     }
 
     fn assign_word(&self, id: WorkloadId, workload: &Workload) -> Option<Effect> {
-        let open = workload.open.as_ref().filter(|_| self.is_told(workload))?;
+        let is_told = self.is_told(workload) || planted!(AssignedBeforeCommit);
+        let open = workload.open.as_ref().filter(|_| is_told)?;
         let worker = self.fleet.get(&open.worker)?;
         let heartbeat_sequence = worker.last_sequence()?;
         (worker.is_current(&open.incarnation) && !worker.is_dead()).then(|| Effect::Assign {
@@ -178,7 +194,13 @@ impl Term {
         if is_past(workload.overdue_at(self.clock)) {
             return self.begin_stop(id, Cause::TimedOut, false);
         }
-        if is_past(workload.unconfirmed_at(&self.config)) {
+        let longest = self.config.heartbeat_interval().max(Open::FIRST_INTERVAL);
+        let is_told_often = workload.stopping().is_some()
+            && (workload.open.as_ref()).is_some_and(|open| open.interval >= longest);
+        if planted!(TerminalByTimeout) && is_told_often {
+            return self.close(id, Over::Lost, Actor::System);
+        }
+        if is_past(workload.unconfirmed_at(&self.config)) && !planted!(HandOverBelieved) {
             return self.on_unconfirmed(id);
         }
         let sending = workload.open.as_ref().and_then(|open| open.next_send);
@@ -203,6 +225,9 @@ impl Term {
             );
             speaks && worker.is_current(&open.incarnation)
         });
+        if planted!(UnconfirmedGivenAway) {
+            return self.close(id, Over::Lost, Actor::System);
+        }
         if lives {
             return self.begin_stop(id, Cause::Superseded, true);
         }

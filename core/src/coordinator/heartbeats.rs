@@ -9,7 +9,8 @@ use crate::{
     batch::Actor,
     fleet::{ReportedStatus, Worker, WorkerDesired, WorkerStatus},
     ids::{Attempt, Incarnation, WorkerId, WorkloadId},
-    workload::{Cause, Move, Status},
+    probes::planted,
+    workload::{Cause, Move, Over, Status},
 };
 use alloc::vec::Vec;
 
@@ -29,6 +30,17 @@ impl Term {
             }
             return self.reply_plain(request, ReplyStatus::UnknownWorker, effects);
         };
+        if worker.is_dead() && planted!(LateHeartbeatRevives) {
+            let says = ReportedStatus::Healthy;
+            if let Some(worker) = self.fleet.get_mut(&request.worker) {
+                worker.record.status = WorkerStatus::Healthy;
+                worker.hear(self.now, request.sequence, says);
+            }
+            self.put_worker(&request.worker);
+            return effects.push(Effect::Forget {
+                to: request.reply_to,
+            });
+        }
         if worker.is_dead() {
             return self.reply_after(request, ReplyStatus::IncarnationEnded, effects);
         }
@@ -76,7 +88,8 @@ impl Term {
             return;
         };
         worker.hear(self.now, request.sequence, says);
-        let lease_grew = worker.record.longest_lease < self.config.heartbeat_timeout;
+        let lease_grew = worker.record.longest_lease < self.config.heartbeat_timeout
+            && !planted!(LongestLeaseNotRaised);
         let status_moves = worker.status_due() != worker.record.status;
         if (lease_grew || status_moves) && room > 0 {
             worker.record.longest_lease = worker
@@ -136,7 +149,16 @@ impl Term {
             }
         }
         for id in self.open_on(&request.worker) {
-            stop.extend(self.stop_order(id, &request.incarnation));
+            if planted!(UnlistedMeansEnded) && !running.iter().any(|(listed, _)| *listed == id) {
+                let told = self.workloads.get(&id).and_then(|w| w.open.as_ref());
+                if self.room() > 0 && told.is_some_and(|open| open.told_at.is_some()) {
+                    self.close(id, Over::Lost, Actor::System);
+                    continue;
+                }
+            }
+            if !planted!(StopToldOnce) {
+                stop.extend(self.stop_order(id, &request.incarnation));
+            }
         }
         stop
     }

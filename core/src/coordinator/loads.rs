@@ -8,6 +8,7 @@ use crate::{
     Effect, Request,
     ids::{BatchNumber, CustomerId, LoadId, WorkloadId},
     persist::Commits,
+    probes::planted,
     scheduling::{Refill, SortKey},
     snapshot::{Load, Loaded, SweepCursor, WorkloadRow},
     time::{Duration, Timestamp, WallTime},
@@ -121,7 +122,10 @@ impl Loads {
     }
 
     /// The periodic wants: wishes unseen, what became eligible, one page of the sweep.
-    pub(super) const fn want_sweep(&mut self) {
+    pub(super) fn want_sweep(&mut self) {
+        if planted!(SweepForgotten) {
+            return;
+        }
         self.wants.wishes = true;
         self.wants.worker_wishes = true;
         self.wants.eligible = true;
@@ -339,7 +343,8 @@ impl Term {
                 customer, class, ..
             } => self.scheduler.note_refilled(*customer, *class, complete),
             Load::Sweep { .. } => {
-                wants.sweep_after = if complete { None } else { last.map(|(c, _)| c) };
+                let ends = complete || planted!(SweepSeesOnePage);
+                wants.sweep_after = if ends { None } else { last.map(|(c, _)| c) };
             }
             Load::Eligible { after, .. } => {
                 wants.eligible_after = match last {
@@ -363,7 +368,11 @@ impl Term {
             let is_newer = row.wish_revision > held.row.leader.wish_seen
                 && row.wish_revision >= held.row.wish_revision;
             held.row.checkpoint = held.row.checkpoint.max(row.checkpoint);
-            if is_newer && self.room() > 0 {
+            if is_newer && planted!(WishSeenNotActedUpon) {
+                held.row.desired = row.desired;
+                held.row.wish_revision = row.wish_revision;
+                self.change(id, None, |_| {});
+            } else if is_newer && self.room() > 0 {
                 self.take_wish(id, row.desired, row.wish_revision);
             } else if !is_newer && self.workloads.get(&id).is_some_and(Workload::waits) {
                 self.offer_again(id);
@@ -371,6 +380,9 @@ impl Term {
             return;
         }
         let is_valid = row.leader.worker.is_none() && !row.leader.status.has_open_attempt();
+        if planted!(RetriesInMemoryOnly) && row.leader.backoff_until.is_some() {
+            return;
+        }
         if self.loads.is_stale(id, as_of) || !is_valid || self.quarantine.has_workload(id, self.now)
         {
             return;

@@ -7,6 +7,7 @@ use super::term::{Step, Term};
 use crate::{
     batch::{Actor, AuditDetails},
     ids::WorkloadId,
+    probes::planted,
     time::{Duration, WallTime},
     workload::{Cause, Desired, ErrorType, Move, Over, Status, backoff},
 };
@@ -33,8 +34,11 @@ impl Term {
         let Some(workload) = self.workloads.get(&id) else {
             return;
         };
-        let (status, desired) = (workload.status(), workload.row.desired);
+        let (status, mut desired) = (workload.status(), workload.row.desired);
         let stopping = workload.stopping();
+        if planted!(PauseBeatsCancel) && stopping == Some(Cause::Paused) {
+            desired = Desired::Pause;
+        }
         let Some(worker) = workload.open.as_ref().map(|open| open.worker.clone()) else {
             return;
         };
@@ -59,7 +63,9 @@ impl Term {
                     let step = Step::with(Move::Cancel, actor, details);
                     self.change(id, Some(step), |leader| leader.loss_count = losses);
                 }
-                Desired::Run | Desired::Pause if was_lost && losses >= limit => {
+                Desired::Run | Desired::Pause
+                    if was_lost && losses >= limit && !planted!(LossesUnlimited) =>
+                {
                     self.give_up(id, ErrorType::WorkerLost, actor, losses);
                 }
                 Desired::Pause => {
@@ -91,6 +97,9 @@ impl Term {
         let not_before = was_refused.then(|| self.wall().plus(REFUSED_PAUSE));
         let step = Step::new(Move::Requeue, actor);
         self.change(id, Some(step), |leader| {
+            if planted!(LossCountsAsRetry) {
+                leader.retry_count += losses.saturating_sub(leader.loss_count);
+            }
             leader.loss_count = losses;
             wait_until(leader, not_before);
         });
@@ -108,7 +117,13 @@ impl Term {
                 leader.error_type = Some(error_type);
             });
         }
-        if error_type == ErrorType::Permanent || retry > row.max_retries {
+        let retry = if planted!(RetryCountForgotten) {
+            1
+        } else {
+            retry
+        };
+        let is_spent = retry > row.max_retries && !planted!(RetriesUnlimited);
+        if error_type == ErrorType::Permanent || is_spent {
             let losses = row.leader.loss_count;
             return self.give_up(id, error_type, actor, losses);
         }

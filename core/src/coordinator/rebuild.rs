@@ -16,6 +16,7 @@ use crate::{
     fleet::{Committed, Fleet, Presence, Worker, WorkerDesired, WorkerStatus},
     ids::{BatchNumber, Generation, Incarnation, LoadId, WishRevision, WorkerId},
     persist::Commits,
+    probes::planted,
     scheduling::Scheduler,
     snapshot::{Snapshot, SnapshotError, WorkerRow, WorkloadRow},
     time::{DatabaseClock, Duration, Timestamp, WallTime},
@@ -78,7 +79,11 @@ impl Term {
             workloads: BTreeMap::new(),
             by_worker: BTreeMap::new(),
             scheduler: Scheduler::new(window),
-            commits: Commits::new(outset.generation, config.incarnation.clone()),
+            commits: Commits::new(
+                outset.generation,
+                config.incarnation.clone(),
+                snapshot.fence.applied,
+            ),
             loads: Loads::new(outset.next_load, snapshot.next, outset.database_time),
             endings: Endings::default(),
             attempts: Agenda::new(),
@@ -103,8 +108,14 @@ impl Term {
         for row in snapshot.open {
             term.adopt_open(row);
         }
-        for row in snapshot.waiting {
+        for mut row in snapshot.waiting {
             let id = row.id;
+            if planted!(RetriesInMemoryOnly) && row.leader.backoff_until.is_some() {
+                continue;
+            }
+            if planted!(RunAfterIgnoredAtRebuild) {
+                row.leader.eligible_at = row.leader.eligible_at.min(term.wall());
+            }
             term.workloads.insert(id, Workload::new(row));
             term.reconsider(id);
             term.retire_if_idle(id);
@@ -115,6 +126,11 @@ impl Term {
 
     fn adopt_worker(&mut self, row: WorkerRow) {
         let id = row.record.worker.clone();
+        let silent_since = if planted!(NewLeaderCallsSilentDead) {
+            self.now.minus(row.record.longest_lease)
+        } else {
+            self.now
+        };
         let worker = Worker {
             committed: Some(Committed {
                 incarnation: row.record.incarnation.clone(),
@@ -128,7 +144,7 @@ impl Term {
             record: row.record,
             written: BatchNumber::ZERO,
             presence: Presence::Unheard,
-            silent_since: self.now,
+            silent_since,
             status_moves: false,
             said_goodbye: false,
             is_leaving: false,
@@ -233,7 +249,7 @@ fn check(outset: &Outset, snapshot: &Snapshot) -> Result<(), SnapshotError> {
     let fence = &snapshot.fence;
     let ours = fence.generation == outset.generation
         && fence.incarnation == outset.config.incarnation
-        && fence.applied == BatchNumber::ZERO;
+        && (fence.applied == BatchNumber::ZERO || planted!(RebuildKeepsGeneration));
     if !ours {
         return Err(SnapshotError::NotOurs(fence.clone()));
     }

@@ -12,6 +12,7 @@ use crate::{
     Content, Effect, ReplyStatus, Request, WorkerMessage,
     batch::Actor,
     ids::{Attempt, Incarnation, WorkerId, WorkloadId},
+    probes::planted,
     workload::{Cause, ErrorType, Move, Over, Status, Workload},
 };
 use alloc::{
@@ -193,9 +194,15 @@ impl Term {
         {
             report.says = refused;
         }
+        let is_repeat = self.endings.answer(request, &report).is_some();
+        if planted!(DoubledCompletionCounts) && is_repeat {
+            self.change(report.workload, None, |_| {});
+        }
         let workload = self.workloads.get(&report.workload);
         let open =
             workload.and_then(|w| w.open_by(&request.worker, &request.incarnation, report.attempt));
+        let any = workload.and_then(|w| w.open.as_ref());
+        let open = open.or_else(|| any.filter(|_| planted!(OldAttemptAccepted)));
         let status = match open {
             Some(open) if !self.is_committed(open.opened_in) => {
                 // Nobody can know of it yet.
@@ -210,6 +217,9 @@ impl Term {
                 .unwrap_or_else(|| answer_by_row(workload, &report)),
         };
         self.commits.note_source(source);
+        if planted!(EndAnsweredBeforeCommit) {
+            return self.reply_plain(request, status, effects);
+        }
         self.reply_after(request, status, effects);
     }
 

@@ -7,6 +7,7 @@ use super::term::Term;
 use crate::{
     fleet::{Presence, Silence, Worker},
     ids::WorkerId,
+    probes::planted,
     time::{Duration, Timestamp},
     workload::{OnLeaseLoss, Over},
 };
@@ -66,6 +67,9 @@ impl Term {
             return;
         }
         self.end_incarnation(id);
+        if planted!(DeadKeepsContinuing) {
+            return;
+        }
         self.call_over(id, Over::Lost, |_| true);
     }
 

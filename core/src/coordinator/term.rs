@@ -13,6 +13,7 @@ use crate::{
     fleet::{Fleet, Worker},
     ids::{Attempt, BatchNumber, Generation, RequestId, WorkerId, WorkloadId},
     persist::{Change, Commits, PendingReply, Source, Stamp},
+    probes::planted,
     scheduling::{Occupant, Scheduler, SortKey, Waiting, WaitsFor},
     snapshot::CustomerRow,
     status::TermStatus,
@@ -145,12 +146,20 @@ impl Term {
         }
         edit(leader);
         leader.wish_seen = workload.row.wish_revision;
-        leader.sort_key = SortKey::new(leader.eligible_at, workload.row.priority).0;
+        let priority = if planted!(PriorityForgotten) && leader.attempt.0 > 0 {
+            0
+        } else {
+            workload.row.priority
+        };
+        leader.sort_key = SortKey::new(leader.eligible_at, priority).0;
         if !leader.status.has_open_attempt() {
             leader.worker = None;
             leader.stopping = None;
         }
         let (after, customer) = (leader.clone(), workload.row.customer);
+        let is_doubled = planted!(DoubledCompletionCounts)
+            && step.is_none()
+            && before.status == Status::Completed;
         let stamp = step.as_ref().and_then(|step| stamp(step.by, after.status));
         let written = self.commits.change(Change {
             id,
@@ -159,13 +168,18 @@ impl Term {
             step: step.map(|step| AuditStep {
                 kind: step.by.audit_kind(),
                 actor: step.actor,
-                attempt: after.attempt,
+                attempt: if planted!(AuditOfWrongAttempt) {
+                    before.attempt
+                } else {
+                    after.attempt
+                },
                 details: step.details,
             }),
             stamp,
             left_queue: leaves_queue(&before, &after),
             running: i64::from(after.status.has_open_attempt())
-                - i64::from(before.status.has_open_attempt()),
+                - i64::from(before.status.has_open_attempt())
+                - i64::from(is_doubled),
             to: after.clone(),
         });
         workload.written = written;
@@ -178,6 +192,11 @@ impl Term {
         if let Some((worker, _)) = &before.worker
             && (opens || after.worker.is_none())
         {
+            let is_cancelled_unstarted =
+                before.status == Status::Scheduled && after.status == Status::Cancelled;
+            if !(planted!(CancelLeaksCapacity) && is_cancelled_unstarted) {
+                self.scheduler.vacate(id);
+            }
             self.detach(id, &worker.clone());
         }
         if let (true, Some((worker, incarnation))) = (opens, &after.worker) {
@@ -210,7 +229,6 @@ impl Term {
     }
 
     fn detach(&mut self, id: WorkloadId, worker: &WorkerId) {
-        self.scheduler.vacate(id);
         self.attempts.remove(&id);
         if let Some(held) = self.by_worker.get_mut(worker) {
             held.remove(&id);
@@ -432,8 +450,11 @@ const fn stamp(by: Move, to: Status) -> Option<Stamp> {
 }
 
 /// It leaves the queue for the first time: assigned once, or ended before.
-const fn leaves_queue(before: &LeaderHalf, after: &LeaderHalf) -> bool {
+fn leaves_queue(before: &LeaderHalf, after: &LeaderHalf) -> bool {
     let ends = after.status.is_terminal() && !before.status.is_terminal();
+    if planted!(QueueEndNotCounted) {
+        return before.attempt.0 == 0 && after.attempt.0 == 1;
+    }
     before.attempt.0 == 0 && (after.attempt.0 == 1 || ends)
 }
 

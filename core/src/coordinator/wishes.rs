@@ -8,7 +8,7 @@ use crate::{
     batch::{Actor, AuditDetails},
     fleet::{Presence, WorkerDesired},
     ids::{WishRevision, WorkerId, WorkloadId},
-    probes::mark,
+    probes::{mark, planted},
     snapshot::WorkerRow,
     workload::{Cause, Desired, Move, Over, Status},
 };
@@ -42,6 +42,16 @@ impl Term {
                 self.change(id, step(Move::Resume), |leader| {
                     leader.eligible_at = leader.eligible_at.max(now);
                 });
+            }
+            (Status::Scheduled | Status::Running | Status::Redistributing, Desired::Cancel)
+                if planted!(CancelledWhenSent) =>
+            {
+                self.change(id, step(Move::Cancel), |_| {});
+            }
+            (Status::Scheduled | Status::Running | Status::Redistributing, Desired::Pause)
+                if planted!(PausedAtOnce) =>
+            {
+                self.change(id, step(Move::Pause), |_| {});
             }
             (Status::Scheduled | Status::Running | Status::Redistributing, Desired::Cancel) => {
                 if status == Status::Scheduled {
@@ -82,6 +92,12 @@ impl Term {
         self.change(id, step, |leader| {
             leader.stopping.get_or_insert(cause);
         });
+        if planted!(SlotFreedAtStop) {
+            self.scheduler.vacate(id);
+        }
+        if planted!(MovedWithoutProof) && moves {
+            self.close(id, Over::Stopped(cause), Actor::System);
+        }
     }
 
     /// Takes in rows of workers whose wish the leader may not have seen.
@@ -109,6 +125,7 @@ impl Term {
             return;
         };
         match worker.desired {
+            WorkerDesired::Run if planted!(UndrainForgotten) => {}
             WorkerDesired::Run | WorkerDesired::Drain => self.put_worker(id),
             WorkerDesired::Remove => self.remove_worker(id),
         }

@@ -11,6 +11,7 @@ use crate::{
     event::WorkerMessage,
     fleet::{Committed, Presence, ReportedStatus, Worker, WorkerDesired, WorkerStatus},
     ids::{BatchNumber, Incarnation, WishRevision, WorkerId, WorkloadId},
+    probes::planted,
     scheduling::{Tags, WorkerView},
     time::{Duration, Timestamp},
     workload::Over,
@@ -73,6 +74,9 @@ impl Term {
                 });
             }
         }
+        if planted!(RegisteredBeforeCommit) {
+            return self.reply_plain(request, ReplyStatus::Ok, effects);
+        }
         self.reply_after(request, ReplyStatus::Ok, effects);
     }
 
@@ -110,7 +114,11 @@ impl Term {
                 self.fleet.lease_end(worker)
             });
         }
-        if is_replaced || worker.is_dead() || worker.presence == Presence::Lapsed {
+        if planted!(SecondProcessTakesOver)
+            || is_replaced
+            || worker.is_dead()
+            || worker.presence == Presence::Lapsed
+        {
             return Claim::Successor;
         }
         Claim::Held(self.fleet.lease_end(worker))
@@ -194,7 +202,9 @@ impl Term {
         let drain_deadline = worker.drain_deadline;
         let old = worker.record.incarnation.clone();
         self.fleet.note_ended(&request.worker, old);
-        self.call_over(&request.worker, Over::Lost, |_| true);
+        if !planted!(SuccessorKeepsAttempts) {
+            self.call_over(&request.worker, Over::Lost, |_| true);
+        }
         self.enlist(request, registration, desired, revision, drain_deadline);
     }
 

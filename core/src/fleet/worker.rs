@@ -5,6 +5,7 @@ use crate::{
     batch::WorkerRecord,
     fleet::{ReportedStatus, WorkerDesired, WorkerStatus},
     ids::{BatchNumber, Incarnation, MessageSequence, WishRevision},
+    probes::planted,
     time::{Duration, Timestamp, WallTime},
 };
 
@@ -109,7 +110,9 @@ impl Worker {
                 ..
             }
         );
-        let steady = self.record.status == WorkerStatus::Healthy && !self.status_moves;
+        let steady = self.record.status == WorkerStatus::Healthy && !self.status_moves
+            || planted!(DrainedWorkerGetsWork);
+        let committed = committed || planted!(PlacedBeforeRegistered);
         committed && willing && steady && !self.is_leaving
     }
 
@@ -144,6 +147,9 @@ impl Worker {
 
     /// The lease that it may be told: never longer than what is committed.
     pub(crate) fn lease_to_tell(&self, config: &Config) -> Duration {
+        if planted!(LongestLeaseNotRaised) {
+            return config.heartbeat_timeout;
+        }
         let longest = self.committed.as_ref().map(|c| c.longest_lease);
         config
             .heartbeat_timeout
@@ -179,9 +185,13 @@ impl Worker {
 
     pub(crate) fn lease_end(&self, longest_ttl: Duration) -> Timestamp {
         let lease = match self.presence {
+            Presence::Unheard if planted!(GraceWithoutTtl) => self.record.longest_lease,
             Presence::Unheard => self.record.longest_lease.saturating_add(longest_ttl),
             Presence::Heard { .. } | Presence::Lapsed => self.record.longest_lease,
         };
+        if planted!(NoDriftMargin) {
+            return self.silent_since.plus(lease);
+        }
         self.silent_since.plus(Config::with_drift_margin(lease))
     }
 

@@ -7,7 +7,10 @@ use super::{
     queue::{ClassQueue, Position},
     score::Neighbours,
 };
-use crate::ids::{CustomerId, PlacementClass};
+use crate::{
+    ids::{CustomerId, PlacementClass},
+    probes::planted,
+};
 use alloc::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]
@@ -99,7 +102,12 @@ impl Customer {
 
     /// Whether a placement must look at who runs beside.
     pub(super) fn neighbours(&self, requirement: &Requirement) -> Neighbours {
-        if self.avoiders == 0 && requirement.rules.anti.workload_types.is_empty() {
+        let avoiders = if planted!(AntiAffinityOneWay) {
+            0
+        } else {
+            self.avoiders
+        };
+        if avoiders == 0 && requirement.rules.anti.workload_types.is_empty() {
             Neighbours::Welcome
         } else {
             Neighbours::Checked
@@ -119,7 +127,7 @@ impl Customer {
     pub(super) fn share(&self, customer: CustomerId) -> Option<Share> {
         let policy = self.policy?;
         let waits = !self.open.is_empty() || !self.blocked.is_empty();
-        let may_run = self.running < policy.max_running;
+        let may_run = self.running < policy.max_running || planted!(CustomerLimitIgnored);
         (waits && may_run).then(|| Share {
             running: self.running,
             weight: policy.weight.max(1),

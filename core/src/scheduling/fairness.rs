@@ -15,7 +15,7 @@
 //! Rejected: virtual time alone (it would give a customer with short workloads fewer slots than one
 //! with long ones) and a random tie-break (a draw for each placement).
 
-use crate::ids::CustomerId;
+use crate::{ids::CustomerId, probes::planted};
 use core::cmp::Ordering;
 
 /// What one placement costs a customer of weight 1 in turns.
@@ -38,8 +38,11 @@ pub(super) fn next_turn(turn: u64, weight: u32) -> u64 {
 
 impl Ord for Share {
     fn cmp(&self, other: &Self) -> Ordering {
-        let mine = u64::from(self.running) * u64::from(other.weight);
-        let theirs = u64::from(other.running) * u64::from(self.weight);
+        let (mut mine, mut theirs) = (u64::from(self.running), u64::from(other.running));
+        if !planted!(WeightsIgnored) {
+            mine *= u64::from(other.weight);
+            theirs *= u64::from(self.weight);
+        }
         mine.cmp(&theirs)
             .then(self.turn.cmp(&other.turn))
             .then(self.customer.cmp(&other.customer))

@@ -6,16 +6,18 @@
 use crate::{
     Config,
     ids::{Attempt, WorkloadId},
+    probes::planted,
     time::Duration,
 };
 
 /// The most that retry number `retry` (from 1) may wait.
 pub(crate) fn backoff_bound(config: &Config, retry: u32) -> Duration {
     let doublings = retry.saturating_sub(1).min(31);
-    config
-        .retry_backoff_base
-        .saturating_mul(1 << doublings)
-        .min(config.retry_backoff_cap)
+    let bound = config.retry_backoff_base.saturating_mul(1 << doublings);
+    if planted!(BackoffUncapped) {
+        return bound;
+    }
+    bound.min(config.retry_backoff_cap)
 }
 
 /// How long retry number `retry` waits: anything up to its bound.

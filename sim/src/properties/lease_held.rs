@@ -46,18 +46,19 @@ impl Property for LeaseHeld {
             }
             Observation::Handled {
                 place,
-                local,
                 event,
                 effects,
                 term,
                 ..
             } => {
+                // What its clock ought to say, whatever the driver read.
+                let local = view.plan.coordinators[*place].clock.read(view.now);
                 let Some(shadow) = self.nodes.get_mut(place) else {
                     return Ok(());
                 };
                 shadow.hear(event);
-                let acted = shadow.check(*place, *local, effects);
-                shadow.note(*local, effects);
+                let acted = shadow.check(*place, local, effects);
+                shadow.note(local, effects);
                 if term.is_none() {
                     shadow.term = None;
                 }

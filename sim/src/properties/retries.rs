@@ -2,6 +2,7 @@
 
 use super::{Observation, Property, View};
 use crate::model::store::Change;
+use niyanta_core::batch::{AuditDetails, AuditStep};
 
 /// P22.
 #[derive(Default)]
@@ -12,7 +13,7 @@ impl Property for Retries {
 
     fn observe(&mut self, view: View<'_>, observation: &Observation<'_>) -> Result<(), String> {
         let Observation::Committed {
-            change: Change::Batch { batch, time, .. },
+            change: Change::Batch { batch, time, moved },
         } = observation
         else {
             return Ok(());
@@ -44,6 +45,18 @@ impl Property for Retries {
             if Some(to.loss_count) > losses {
                 return Err(format!("{}: loss {}", write.id, to.loss_count));
             }
+            let before = moved.iter().find(|moved| moved.workload == write.id);
+            let failed = write.steps.iter().filter(|step| is_retry(step)).count();
+            let failed = u32::try_from(failed).unwrap_or(u32::MAX);
+            let counted = before.map_or(to.retry_count, |moved| {
+                to.retry_count.saturating_sub(moved.before.retry_count)
+            });
+            if counted != failed {
+                return Err(format!(
+                    "{}: {counted} more retries are counted, {failed} were made",
+                    write.id
+                ));
+            }
             let latest = time.plus(cap.unwrap_or_default());
             if to.backoff_until.is_some_and(|until| until > latest) {
                 return Err(format!("{}: a back-off beyond its cap", write.id));
@@ -51,4 +64,9 @@ impl Property for Retries {
         }
         Ok(())
     }
+}
+
+/// A failure that is tried again, or was to be when its workload was paused.
+const fn is_retry(step: &AuditStep) -> bool {
+    matches!(step.details, AuditDetails::Retrying { .. })
 }

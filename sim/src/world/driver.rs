@@ -180,6 +180,7 @@ impl World {
         }
         process.paused_until = None;
         let paused = now.since(process.paused_at);
+        node.suspended += paused;
         self.trace
             .tell(now, Address::Coordinator(place), || "runs again".to_owned());
         self.observe(&Observation::CoordinatorResumed { place, paused });
@@ -215,6 +216,9 @@ impl World {
     pub(super) fn hand(&mut self, place: usize, event: &Event) {
         let now = self.now;
         let node = &mut self.nodes[place];
+        if let Event::LeaseRenewed { .. } = event {
+            node.correct_wall_clock();
+        }
         let local = node.clock().read(now);
         let Some(process) = node.awake() else { return };
         let mut effects = Vec::new();
@@ -334,10 +338,7 @@ impl World {
         let in_flight = match &effect {
             Effect::TakeLease { .. } => Some(InFlight::LeaseTaking),
             Effect::LoadSnapshot { .. } => Some(InFlight::SnapshotLoading),
-            Effect::Persist(batch) => {
-                self.assign_early(place, &Arc::clone(batch));
-                Some(InFlight::BatchSent)
-            }
+            Effect::Persist(_) => Some(InFlight::BatchSent),
             _ => None,
         };
         let Some(incarnation) = self.incarnation_of(place) else {
@@ -468,29 +469,6 @@ impl World {
         let late = process.leftover.take_if(|effect| effect.term() != term);
         if let Some(effect) = late {
             self.carry_out(place, effect);
-        }
-    }
-
-    /// A wrong variant: assignments are told before their commit.
-    fn assign_early(&mut self, place: usize, batch: &niyanta_core::batch::Batch) {
-        if !is_planted(Bug::AssignedBeforeCommit) {
-            return;
-        }
-        for write in &batch.workloads {
-            let Some((worker, incarnation)) = write.to.worker.clone() else {
-                continue;
-            };
-            if write.from_attempt < write.to.attempt {
-                let effect = Effect::Assign {
-                    generation: batch.generation,
-                    worker,
-                    incarnation,
-                    workload: write.id,
-                    attempt: write.to.attempt,
-                    heartbeat_sequence: niyanta_core::ids::MessageSequence(1),
-                };
-                self.carry_out(place, effect);
-            }
         }
     }
 

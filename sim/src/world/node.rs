@@ -10,8 +10,9 @@ use crate::{
 use niyanta_core::{
     Config, Coordinator, Effect, Event,
     ids::{Generation, Incarnation, RequestId},
-    time::{Timestamp, WallTime},
+    time::{Duration, Timestamp, WallTime},
 };
+use sim_probes::{Bug, is_planted};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A place where a coordinator runs, and the process that runs there, if one does.
@@ -22,6 +23,12 @@ pub struct Node {
     pub epoch: u32,
     /// The process.
     pub process: Option<Process>,
+    /// For how long it stood still, all pauses together.
+    pub suspended: Duration,
+    /// How far its wall clock was set back.
+    set_back: Duration,
+    /// Renewals that were answered here.
+    renewals: u32,
 }
 
 /// One process of a coordinator.
@@ -108,14 +115,36 @@ impl Node {
                 plan: plan.clone(),
                 epoch: 0,
                 process: None,
+                suspended: Duration::ZERO,
+                set_back: Duration::ZERO,
+                renewals: 0,
             })
             .collect()
     }
 
-    /// Its clock.
+    /// Its clock, as its driver reads it.
     #[must_use]
-    pub const fn clock(&self) -> Clock {
-        self.plan.clock
+    pub fn clock(&self) -> Clock {
+        let mut clock = self.plan.clock;
+        let behind = if is_planted(Bug::LeaseStandsStill) {
+            self.suspended
+        } else if is_planted(Bug::LeaseInWallClock) {
+            self.set_back
+        } else {
+            Duration::ZERO
+        };
+        let behind = u64::try_from(behind.as_nanos()).unwrap_or(u64::MAX);
+        clock.origin = clock.origin.saturating_sub(behind);
+        clock
+    }
+
+    /// Somebody corrects its wall clock after some of its renewals. Nothing reads that clock but a
+    /// driver with a bug.
+    pub fn correct_wall_clock(&mut self) {
+        self.renewals += 1;
+        if self.renewals.is_multiple_of(4) {
+            self.set_back += Duration::from_secs(30);
+        }
     }
 
     /// The configuration of its next process.

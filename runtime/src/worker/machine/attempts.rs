@@ -9,7 +9,7 @@ use super::{
     reports::{Checkpoints, Progress},
     requests::About,
 };
-use crate::probes::mark;
+use crate::probes::{mark, planted};
 use crate::protocol::{
     Answer, AnswerStatus, Assignment, ERROR_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX, of, wire,
 };
@@ -102,9 +102,13 @@ impl Held {
             Stage::Running => {
                 let stop = match self.stop {
                     Some(stop) if stop.is_killed => return None,
-                    Some(stop) if self.dies_with_lease() => stop.deadline.min(lease.kill_at()),
+                    Some(stop) if self.dies_with_lease() && !planted!(WorkerOutlivesLease) => {
+                        stop.deadline.min(lease.kill_at())
+                    }
                     Some(stop) => stop.deadline,
-                    None if self.dies_with_lease() => self.timeout_at.min(lease.stop_at()),
+                    None if self.dies_with_lease() && !planted!(WorkerOutlivesLease) => {
+                        self.timeout_at.min(lease.stop_at())
+                    }
                     None => self.timeout_at,
                 };
                 let progress = self.progress.latest.is_some();
@@ -120,7 +124,7 @@ impl Machine {
     /// slept through its lease does nothing on waking but this.
     pub(super) fn enforce_lease(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         let (stop_at, kill_at) = (self.lease.stop_at(), self.lease.kill_at());
-        if now < stop_at {
+        if now < stop_at || planted!(WorkerOutlivesLease) {
             return;
         }
         let dying: Vec<_> = self
@@ -182,11 +186,15 @@ impl Machine {
             deadline,
             is_killed: false,
         });
+        let attempt = held.attempt;
         actions.push(Action::Stop {
             workload,
-            attempt: held.attempt,
+            attempt,
             cause,
         });
+        if planted!(StoppedBeforeItEnds) {
+            self.report_stopped(deadline, workload, attempt, cause, actions);
+        }
     }
 
     pub(super) fn kill(

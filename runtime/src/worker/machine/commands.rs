@@ -5,6 +5,7 @@ use super::{
     attempts::{Held, Stage},
     requests::About,
 };
+use crate::probes::planted;
 use crate::protocol::{Assignment, Command, of, wire};
 use niyanta_core::{StopOrder, time::Timestamp, workload::Cause};
 
@@ -33,6 +34,7 @@ impl Machine {
         let is_known_to_leader = matches!(self.phase, Phase::Registered(_) | Phase::Registering);
         let (workload, attempt) = (assignment.workload, assignment.attempt);
         let known = self.known.get(&workload).map(|known| known.attempt);
+        let known = known.filter(|_| !planted!(EndedAttemptForgotten));
         if !is_known_to_leader
             || !self.lease.covers(assignment.heartbeat_sequence, now)
             || known.is_some_and(|known| attempt <= known)
@@ -93,6 +95,9 @@ impl Machine {
             self.begin_stop(workload, order.cause, deadline, actions);
             return;
         }
+        if planted!(UnknownStopIgnored) {
+            return;
+        }
         self.remember(workload, attempt);
         let about = About::LastReport(workload, attempt);
         let is_said = self.requests.values().any(|pending| pending.about == about);
@@ -101,7 +106,7 @@ impl Machine {
         }
     }
 
-    fn report_stopped(
+    pub(super) fn report_stopped(
         &mut self,
         now: Timestamp,
         workload: niyanta_core::ids::WorkloadId,

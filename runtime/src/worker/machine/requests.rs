@@ -1,6 +1,7 @@
 //! What was asked and is not answered: repeated, the same bytes, until it is.
 
 use super::{Action, Event, Machine, Phase};
+use crate::probes::planted;
 use crate::protocol::{Answer, AnswerStatus, Word, read_word};
 use bytes::Bytes;
 use niyanta_core::{
@@ -84,6 +85,10 @@ impl Machine {
             let Some(pending) = self.requests.get_mut(&sequence) else {
                 continue;
             };
+            if planted!(LostReportNotRepeated) && pending.about.is_last_report() {
+                pending.next_at = Timestamp::MAX;
+                continue;
+            }
             pending.delay = (pending.delay * 2).min(LAST_REPEAT);
             pending.next_at = now.plus(pending.delay - pending.delay / 10 + jitter);
             actions.push(Action::Send {
@@ -109,8 +114,9 @@ impl Machine {
                 generation,
                 command,
             }) => {
-                if incarnation == self.incarnation && generation >= self.generation {
-                    self.generation = generation;
+                let is_current = generation >= self.generation || planted!(WorkerIgnoresGeneration);
+                if incarnation == self.incarnation && is_current {
+                    self.generation = self.generation.max(generation);
                     self.on_command(now, command, actions);
                 }
             }
@@ -127,10 +133,10 @@ impl Machine {
             return;
         };
         if let Some(generation) = answer.generation {
-            if generation < self.generation {
+            if generation < self.generation && !planted!(OlderLeaderAnswersObeyed) {
                 return;
             }
-            self.generation = generation;
+            self.generation = self.generation.max(generation);
         }
         let about = self.requests.get(&sequence).map(|pending| pending.about);
         if about.is_none() && !self.lease.is_heartbeat(sequence) {

@@ -73,9 +73,9 @@ bugs! {
     /// Leadership is assumed before the acquisition is certain.
     LeaderBeforeCertain = 10, Core, [Events], ["P3"];
     /// A renewal is waited for without an end.
-    RenewalWithoutTimeout = 11, Driver, [Events, Tasks], ["P3", "progress"];
+    RenewalWithoutTimeout = 11, Nowhere, [Events, Tasks], ["P3", "progress"];
     /// A process that leads again keeps what its last term had in mind.
-    OldTermKept = 12, Core, [Events, Exhaustive], ["P1", "P7", "P17"];
+    OldTermKept = 12, Nowhere, [Events, Exhaustive], ["P1", "P7", "P17"];
     /// The candidate judges the lease by its own wall clock.
     TakeoverByOwnClock = 13, Driver, [Events], ["P3"];
     /// The fence is checked before the wait for its row, not after.
@@ -117,9 +117,9 @@ bugs! {
     /// Retries that wait are forgotten with the term.
     RetriesInMemoryOnly = 32, Core, [Events], ["progress"];
     /// Work is given away at the end of its lease, without a margin for drift.
-    NoDriftMargin = 33, Core, [Events], ["P8"];
+    NoDriftMargin = 33, Core, [Events], ["P8", "P9"];
     /// A worker counts its lease from the answer.
-    WorkerLeaseFromAnswer = 34, Worker, [Events], ["P8"];
+    WorkerLeaseFromAnswer = 34, Worker, [Events], ["P8", "P9"];
     /// A workload is CANCELLED when its stop is sent.
     CancelledWhenSent = 35, Core, [Events, Exhaustive], ["P9"];
     /// A submission that fails late keeps its place in the queue.
@@ -147,7 +147,7 @@ bugs! {
     /// A term that is rebuilt keeps its generation.
     RebuildKeepsGeneration = 47, Core, [Events, Real], ["P1", "P2", "P7"];
     /// A batch has two writes of one row.
-    TwoWritesOfOneRow = 48, Core, [Events, Real], ["P6", "P16", "P1"];
+    TwoWritesOfOneRow = 48, Nowhere, [Events, Real], ["P6", "P16", "P1"];
     /// A batch whose rows do not match lands as far as it goes.
     ShortCountIgnored = 49, Model, [Events, Real], ["P6", "P16"];
     /// Later parts of the statement look at the fence themselves.
@@ -175,7 +175,7 @@ bugs! {
     /// An unconfirmed assignment is given away when the lease that it was based on ends.
     UnconfirmedGivenAway = 61, Core, [Events, Exhaustive], ["P8", "P9"];
     /// The audit events of folded steps share a number.
-    FoldedShareNumber = 62, Core, [Events, Real], ["P16"];
+    FoldedShareNumber = 62, Model, [Events, Real], ["P16"];
     /// A submission that is not found after an unknown outcome is answered 503.
     LookUpAnswersNotTaken = 63, Http, [Events, Real], ["P10"];
     /// Silence is judged while words lie unread.
@@ -205,4 +205,70 @@ bugs! {
     UnknownIsApplied = 110, Driver, [Events], ["P5", "P1", "P12"];
     /// A submission whose outcome is unknown is answered as accepted.
     UnknownIsSuccess = 111, Http, [Events, Wire], ["P10"];
+    /// A failure is tried again without end.
+    RetriesUnlimited = 112, Core, [Events], ["P22"];
+    /// The loss of a worker counts as a retry.
+    LossCountsAsRetry = 113, Core, [Events], ["P22"];
+    /// What hints miss is never looked for.
+    SweepForgotten = 114, Core, [Events], ["progress"];
+    /// A worker that was drained stays so.
+    UndrainForgotten = 115, Core, [Events], ["progress"];
+    /// A stop is told once, and its loss never noticed.
+    StopToldOnce = 116, Core, [Events], ["progress", "P10"];
+    /// A new leader does not add the longest TTL to the grace.
+    GraceWithoutTtl = 117, Core, [Events], ["P8", "P9"];
+    /// A back-off doubles beyond its cap.
+    BackoffUncapped = 118, Core, [Events], ["P22"];
+    /// A new leader forgets until when workloads wait.
+    RunAfterIgnoredAtRebuild = 119, Core, [Events], ["P21"];
+    /// Who avoids others is avoided by nobody.
+    AntiAffinityOneWay = 120, Core, [Events], ["P21"];
+    /// An audit event names the attempt before.
+    AuditOfWrongAttempt = 121, Core, [Events], ["P16", "P7"];
+    /// A longer lease is told before it is committed.
+    LongestLeaseNotRaised = 122, Core, [Events], ["P8", "P9"];
+    /// A workload that was tried loses its priority.
+    PriorityForgotten = 123, Core, [Events], ["P23"];
+    /// Shares do not follow the weights.
+    WeightsIgnored = 124, Core, [Events], ["P23"];
+    /// A workload is PAUSED while its attempt may run.
+    PausedAtOnce = 125, Core, [Events], ["P9"];
+    /// A drain lands in the batch of an assignment that it should come before or after.
+    DrainSharesBatch = 126, Core, [Events], ["P14"];
+    /// A workload that kills its workers goes on doing so.
+    LossesUnlimited = 127, Core, [Events], ["P22"];
+    /// The late answer to a take that was given up makes a leader.
+    LateTakeLeads = 128, Core, [Events], ["P3"];
+    /// A leader trusts its lease to the last moment.
+    LeaderMarginForgotten = 129, Core, [Events], ["P3"];
+    /// A slot is free when its stop is ordered.
+    SlotFreedAtStop = 130, Core, [Events], ["P12"];
+    /// What goes on without a lease is never given away.
+    DeadKeepsContinuing = 131, Core, [Events], ["progress"];
+    /// A registration is answered before its commit.
+    RegisteredBeforeCommit = 133, Core, [Events], ["P5"];
+    /// A report is answered before its commit.
+    EndAnsweredBeforeCommit = 134, Core, [Events], ["P5"];
+    /// A workload that ends in the queue keeps its place.
+    QueueEndNotCounted = 135, Core, [Events], ["P12", "P13"];
+    /// A customer has more open attempts than it may.
+    CustomerLimitIgnored = 136, Core, [Events], ["P13"];
+    /// What a replaced process ran is waited for.
+    SuccessorKeepsAttempts = 138, Core, [Events], ["progress"];
+    /// A worker is given work before its registration is committed.
+    PlacedBeforeRegistered = 140, Core, [Events], ["P14", "P12"];
+    /// Every failure counts as the first.
+    RetryCountForgotten = 145, Core, [Events], ["P22"];
+    /// What is to be moved goes back to the queue at once.
+    MovedWithoutProof = 148, Core, [Events], ["P9"];
+    /// The sweep begins anew with every page.
+    SweepSeesOnePage = 150, Core, [Events], ["progress"];
+    /// A wish that the sweep finds is noted and not acted upon.
+    WishSeenNotActedUpon = 157, Core, [Events], ["progress"];
+    /// A worker runs an attempt again that it has ended.
+    EndedAttemptForgotten = 160, Worker, [Events], ["P7", "P8", "P9"];
+    /// A stop of what the worker never knew is not answered.
+    UnknownStopIgnored = 161, Worker, [Events], ["progress"];
+    /// An attempt is reported stopped while it is being stopped.
+    StoppedBeforeItEnds = 162, Worker, [Events], ["P9", "P7"];
 }
