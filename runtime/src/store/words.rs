@@ -3,7 +3,7 @@
 //! Owns the refusal of values that some database cannot hold, so that every adapter refuses alike,
 //! and the JSON and the words that stored decisions become. Portable: knows no database.
 
-use super::{BoxError, Json, LimitOverrides, Limits, StoreError, Tier};
+use super::{BoxError, Json, LimitOverrides, Limits, LogReport, StoreError, Tier};
 use niyanta_core::{batch::AuditDetails, scheduling::PendingReason, time::WallTime};
 use serde_json::json;
 
@@ -132,4 +132,20 @@ pub fn reason_text(reason: &PendingReason) -> String {
             format!("was asked not to start before {}", at(*until))
         }
     }
+}
+
+/// How many log lines of a workload are kept, the newest. For a while a few more are there: what is
+/// older goes when the lines of an attempt begin, and with every thousandth after that.
+pub const LOG_LINES_KEPT: u32 = 10_000;
+
+const TRIM_EVERY: u64 = 1_000;
+
+/// Whether lines that are too old go with the writing of these.
+#[must_use]
+pub fn trims_logs(logs: &LogReport) -> bool {
+    let (first, next) = (
+        logs.first_sequence,
+        logs.first_sequence.saturating_add(logs.lines.len() as u64),
+    );
+    first <= 1 || first / TRIM_EVERY != next / TRIM_EVERY
 }

@@ -10,7 +10,7 @@ use niyanta_core::{
 };
 use runtime::store::{
     CheckpointReport, Commit, LogFilter, LogLine, LogReport, OutcomeReport, ProgressReport,
-    StoreError, WorkerFilter, Written,
+    StoreError, WorkerFilter, Written, words::LOG_LINES_KEPT,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ on_every_store! {
     progress_and_reasons_are_noted_where_they_hold
     log_lines_are_kept_once_and_in_order
     log_lines_are_taken_from_their_worker_alone
+    only_the_newest_log_lines_of_a_workload_are_kept
+    a_completed_workload_has_progressed_to_the_end
     heartbeats_are_noted_for_their_incarnation
 }
 
@@ -222,6 +224,48 @@ async fn log_lines_are_taken_from_their_worker_alone(rig: Rig) {
     long.lines[0].message = "x".repeat(8 * 1024 + 1);
     let answer = rig.store.put_logs(&long).await;
     assert!(matches!(answer, Err(StoreError::Refused(_))));
+}
+
+async fn only_the_newest_log_lines_of_a_workload_are_kept(rig: Rig) {
+    rig.submit(1).await;
+    let generation = rig.lead().await;
+    rig.assign(generation, 1, &[1]).await;
+    let kept = u64::from(LOG_LINES_KEPT);
+    let last = 2 * kept;
+    for first in (1..last).step_by(500) {
+        let stored = rig.store.put_logs(&lines(first, 500)).await.unwrap();
+        assert_eq!(stored, Written::Stored);
+    }
+    let oldest = read_lines(&rig, &LogFilter::default()).await[0];
+    let there = last - oldest + 1;
+    assert!(
+        (kept..kept + 2_000).contains(&there),
+        "{there} lines are there"
+    );
+    let after = |sequence| LogFilter {
+        after: Some((Attempt(1), sequence)),
+        ..LogFilter::default()
+    };
+    let newest = read_lines(&rig, &after(last - 3)).await;
+    assert_eq!(newest, [last - 2, last - 1, last]);
+}
+
+async fn a_completed_workload_has_progressed_to_the_end(rig: Rig) {
+    rig.submit(2).await;
+    let generation = rig.lead().await;
+    rig.assign(generation, 1, &[1, 2]).await;
+    let mut end = batch(generation, 2);
+    for (number, status, kind) in [
+        (1, Status::Completed, AuditKind::Completed),
+        (2, Status::Failed, AuditKind::Failed),
+    ] {
+        let row = rig.row(number).await;
+        end.workloads.push(ended(&row, status, kind));
+    }
+    let answer = rig.store.commit(&Arc::new(end)).await.unwrap();
+    assert_eq!(answer, Commit::Applied);
+    assert_eq!(rig.view(1).await.progress_percent, Some(100.0));
+    assert_eq!(rig.view(2).await.progress_percent, None);
 }
 
 async fn heartbeats_are_noted_for_their_incarnation(rig: Rig) {

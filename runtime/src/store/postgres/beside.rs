@@ -11,6 +11,7 @@ use super::super::{
         Time, int, log_message, maybe_json_text, maybe_text, micros, reason_text, text, uuid,
     },
     records::AssignmentColumns,
+    words::{LOG_LINES_KEPT, trims_logs},
 };
 use super::session::{Lane, Session};
 use niyanta_core::{
@@ -97,7 +98,12 @@ i as (
         u.message
     from g, unnest($5::timestamptz[], $6::text[], $7::text[]) with ordinality
         as u(at, level, message, n)
-    on conflict do nothing)
+    on conflict do nothing),
+d as (
+    delete from logs where $8 and workload_id = $1 and exists (select 1 from g)
+        and (attempt, sequence) <= (
+            select attempt, sequence from logs where workload_id = $1
+            order by attempt desc, sequence desc offset $9 limit 1))
 select exists (select 1 from g)";
 
 const ASSIGNMENTS: &str = "\
@@ -198,6 +204,7 @@ impl Session {
     pub(super) async fn put_logs(&self, logs: &LogReport) -> Result<Written, StoreError> {
         let (id, attempt) = (uuid(logs.workload.0), i64::from(logs.attempt.0));
         let first = int(logs.first_sequence)?;
+        let trims = trims_logs(logs);
         let logs = logs.clone();
         for line in &logs.lines {
             log_message(&line.message)?;
@@ -220,6 +227,8 @@ impl Session {
                     .bind(times)
                     .bind(levels)
                     .bind(messages)
+                    .bind(trims)
+                    .bind(i64::from(LOG_LINES_KEPT))
                     .fetch_one(conn)
                     .await
             })

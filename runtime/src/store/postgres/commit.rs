@@ -36,6 +36,7 @@ w as (
         started_at = case when u.stamp_started then clock_timestamp()
             when u.stamp_scheduled then null else t.started_at end,
         completed_at = case when u.stamp_completed then clock_timestamp() else t.completed_at end,
+        progress_percent = case when u.status = 'COMPLETED' then 100 else t.progress_percent end,
         pending_code = case when t.status = u.status then t.pending_code end,
         pending_detail = case when t.status = u.status then t.pending_detail end,
         version = t.version + u.steps, updated_at = clock_timestamp()

@@ -5,6 +5,7 @@ use super::super::{
     AssignmentRow, CheckpointReport, LogReport, OutcomeReport, ProgressReport, StoreError, Written,
     encode::{int, log_message, maybe_json_text, maybe_text, reason_text, text, uuid},
     records::AssignmentColumns,
+    words::{LOG_LINES_KEPT, trims_logs},
 };
 use super::session::{End, Fault, Session, now};
 use niyanta_core::{
@@ -63,6 +64,11 @@ or exists (
 const LOG: &str = "\
 insert into logs (workload_id, attempt, sequence, day, at, level, message)
 values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing";
+
+const TRIM_LOGS: &str = "\
+delete from logs where workload_id = $1 and (attempt, sequence) <= (
+    select attempt, sequence from logs where workload_id = $1
+    order by attempt desc, sequence desc limit 1 offset $2)";
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
 
@@ -188,6 +194,13 @@ impl Session {
                         .bind(line.timestamp.0)
                         .bind(&line.level)
                         .bind(&line.message)
+                        .execute(&mut *conn)
+                        .await?;
+                }
+                if trims_logs(&it) {
+                    sqlx::query(TRIM_LOGS)
+                        .bind(uuid(it.workload.0))
+                        .bind(i64::from(LOG_LINES_KEPT))
                         .execute(&mut *conn)
                         .await?;
                 }

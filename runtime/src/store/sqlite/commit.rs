@@ -24,6 +24,7 @@ update workloads set
     scheduled_at = case when $17 then $20 else scheduled_at end,
     started_at = case when $18 then $20 when $17 then null else started_at end,
     completed_at = case when $19 then $20 else completed_at end,
+    progress_percent = case when $4 = 'COMPLETED' then 100.0 else progress_percent end,
     pending_code = case when status = $4 then pending_code end,
     pending_detail = case when status = $4 then pending_detail end,
     version = version + $21, updated_at = $20

@@ -92,6 +92,11 @@ impl SimStore {
                 let place = (it.attempt, sequence);
                 papers.logs.entry(place).or_insert_with(|| line.clone());
             }
+            if words::trims_logs(it) {
+                while papers.logs.len() > words::LOG_LINES_KEPT as usize {
+                    papers.logs.pop_first();
+                }
+            }
         }
         Ok(Written::Stored)
     }

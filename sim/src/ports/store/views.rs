@@ -139,7 +139,16 @@ impl Database {
                 .filter(|_| status == Status::Pending)
                 .map(|reason| (reason.code(), words::reason_text(reason))),
             priority: row.priority,
-            progress_percent: percent,
+            progress_percent: match status {
+                Status::Completed => Some(100.0),
+                Status::Pending
+                | Status::Scheduled
+                | Status::Running
+                | Status::Paused
+                | Status::Redistributing
+                | Status::Failed
+                | Status::Cancelled => percent,
+            },
             progress_message: message.flatten(),
             worker_id: leader.worker.as_ref().map(|(worker, _)| worker.clone()),
             attempt: leader.attempt,
