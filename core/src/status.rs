@@ -46,6 +46,8 @@ pub struct TermStatus {
     pub workers_draining: usize,
     /// Workers whose incarnation has ended.
     pub workers_dead: usize,
+    /// Slots of the workers that take work.
+    pub capacity: u64,
     /// Workers not heard in this term, of those that have not ended.
     pub workers_unheard: usize,
     /// Workloads with an open attempt.
@@ -96,7 +98,10 @@ impl TermStatus {
         let mut status = term.counts();
         for worker in term.workers() {
             match worker.record.status {
-                WorkerStatus::Healthy => status.workers_healthy += 1,
+                WorkerStatus::Healthy => {
+                    status.workers_healthy += 1;
+                    status.capacity += u64::from(worker.record.capacity);
+                }
                 WorkerStatus::Draining => status.workers_draining += 1,
                 WorkerStatus::Dead => status.workers_dead += 1,
             }

@@ -16,20 +16,25 @@
 //! Invariant: nothing here waits for the database or the broker; a driver that waits loses its lease.
 
 mod carry;
+mod counts;
 mod hints;
 mod inbox;
 mod logs;
 mod outbox;
 mod pending;
+mod start;
 mod term;
 mod voice;
+mod writes;
 
-pub(crate) use carry::chain;
+#[cfg(test)]
+mod tests;
+
 pub use hints::DriverHints;
+pub use start::{DriverHandle, DriverPorts, Identity, Leadership, start};
 
 use crate::{
-    ambient::Ambient,
-    broker::{Broker, BrokerError, Link, Subscription},
+    broker::{Link, Subscription},
     clock::Clock,
     hints::Changes,
     metrics as names,
@@ -37,10 +42,8 @@ use crate::{
     store::{KeyId, Store},
 };
 use hints::LocalHint;
-use logs::LogKeeper;
 use niyanta_core::{
-    Config as CoreConfig, Coordinator, Effect, Event, ExitReason,
-    ids::{Generation, Incarnation},
+    Coordinator, Effect, Event, ExitReason,
     time::{Timestamp, WallTime},
 };
 use outbox::{Outbox, Outgoing};
@@ -49,11 +52,12 @@ use std::{sync::Arc, time::Duration};
 use term::Term;
 use tokio::{
     sync::{mpsc, watch},
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
     time::Instant,
 };
-use tracing::{debug, info, trace};
+use tracing::{debug, info, info_span, trace};
 use voice::Voice;
+use writes::{Writes, Writing};
 
 /// Events of one input that are handled in one turn, before the others get theirs.
 const BUDGET: usize = 256;
@@ -61,87 +65,20 @@ const BUDGET: usize = 256;
 /// The driver wakes at least this often: core takes a longer gap for time in which it did not listen.
 const WAKE_AT_LEAST: Duration = Duration::from_millis(500);
 
-/// Hints that wait for the driver; above it they are dropped, and the sweep finds what they meant.
-const HINTS_MAX: usize = 4_096;
-
-/// Who this coordinator is.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// A label for people.
-    pub coordinator_id: String,
-    /// This start of this process.
-    pub incarnation: Incarnation,
+/// What comes back from a task that asked the database.
+#[derive(Debug)]
+struct Answer {
+    event: Event,
+    /// The report whose bytes were written first, if it is one.
+    writing: Option<Writing>,
 }
 
-/// What a driver needs.
-pub struct DriverPorts {
-    /// The truth.
-    pub store: Arc<dyn Store>,
-    /// Hints and conversations.
-    pub broker: Arc<dyn Broker>,
-    /// `now`.
-    pub clock: Arc<dyn Clock>,
-    /// New ids.
-    pub ambient: Arc<dyn Ambient>,
-    /// Which subjects to speak on.
-    pub subjects: Subjects,
-    /// Where the API's hints come from.
-    pub hints: DriverHints,
-    /// Called when a coordinator revoked a key.
-    pub on_key_revoked: Box<dyn Fn(KeyId) + Send + Sync>,
-}
-
-/// Who leads, as this coordinator knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Leadership {
-    /// This coordinator leads now.
-    pub is_leader: bool,
-    /// The term it leads, or the highest it has heard of.
-    pub generation: Generation,
-    /// The incarnation of the leader, if one is known.
-    pub leader: Option<Incarnation>,
-}
-
-/// The running driver, from outside.
-pub struct DriverHandle {
-    stop: watch::Sender<bool>,
-    leadership: watch::Receiver<Leadership>,
-    counts: watch::Receiver<niyanta_core::Status>,
-    task: JoinHandle<Option<ExitReason>>,
-}
-
-impl DriverHandle {
-    /// Who leads, as it changes.
-    #[must_use]
-    pub fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.leadership.clone()
-    }
-
-    /// What the state machine says of itself, at most a wake-up old.
-    #[must_use]
-    pub fn status(&self) -> watch::Receiver<niyanta_core::Status> {
-        self.counts.clone()
-    }
-
-    /// Asks the driver to resign and stop taking leases. It goes on until [`Self::finish`].
-    pub fn resign(&self) {
-        self.stop.send_replace(true);
-    }
-
-    /// Waits until the driver has ended by itself: resigned after [`Self::resign`], or told to exit.
-    pub async fn finished(&mut self) -> Option<ExitReason> {
-        match (&mut self.task).await {
-            Ok(exit) => exit,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => None,
+impl From<Event> for Answer {
+    fn from(event: Event) -> Self {
+        Self {
+            event,
+            writing: None,
         }
-    }
-}
-
-/// A driver that nobody holds any more must not go on leading.
-impl Drop for DriverHandle {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -153,9 +90,9 @@ pub(crate) struct Driver {
     store: Arc<dyn Store>,
     subjects: Subjects,
     effects: Vec<Effect>,
-    answers_sender: mpsc::UnboundedSender<Event>,
+    answers_sender: mpsc::UnboundedSender<Answer>,
     /// As many as core has questions open and reports being written: both are bounded.
-    answers: mpsc::UnboundedReceiver<Event>,
+    answers: mpsc::UnboundedReceiver<Answer>,
     worker_words: Box<dyn Subscription>,
     peer_words: Box<dyn Subscription>,
     broadcasts: Box<dyn Subscription>,
@@ -168,7 +105,7 @@ pub(crate) struct Driver {
     lease_told: (Duration, Duration),
     changes: Arc<Changes>,
     on_key_revoked: Box<dyn Fn(KeyId) + Send + Sync>,
-    write_slots: inbox::WriteSlots,
+    writes: Writes,
     pending: Pending,
     progress: inbox::ProgressBuffer,
     term: Arc<Term>,
@@ -178,109 +115,12 @@ pub(crate) struct Driver {
     counted: Instant,
     /// The last reading of the database's clock.
     database_time: WallTime,
+    /// Up to when every word of a worker was taken from the broker.
     heard_until: Timestamp,
     interruptions: u64,
     stopping: bool,
     resigned: bool,
     exit: Option<ExitReason>,
-}
-
-/// Subscribes, and starts the driver in a task of its own.
-///
-/// # Errors
-/// When a subscription is refused for good. A broker that is merely away is not an error.
-#[expect(clippy::too_many_lines, reason = "the parts are named once, in a row")]
-pub async fn start(
-    config: CoreConfig,
-    identity: Identity,
-    ports: DriverPorts,
-) -> Result<DriverHandle, BrokerError> {
-    let DriverPorts {
-        store,
-        broker,
-        clock,
-        ambient,
-        subjects,
-        hints: api_hints,
-        on_key_revoked,
-    } = ports;
-    let worker_words = broker.subscribe(&subjects.events()).await?;
-    let peer_words = broker.subscribe(&subjects.peers()).await?;
-    let broadcasts = broker.subscribe(&subjects.broadcast()).await?;
-    let log_words = broker.subscribe(&subjects.logs()).await?;
-    let term = Arc::new(Term::default());
-    let (outbox, _speaker) =
-        Outbox::start(Arc::clone(&broker), Arc::clone(&term), Arc::clone(&clock));
-    let (answers_sender, answers) = mpsc::unbounded_channel();
-    let (hints_sender, hints) = mpsc::channel(HINTS_MAX);
-    let (stop_sender, stop) = watch::channel(false);
-    let (leadership, leadership_seen) = watch::channel(Leadership::default());
-    let voice = Voice::new(&identity.coordinator_id, Arc::clone(&clock), ambient);
-    api_hints.attach(
-        hints_sender,
-        outbox.clone(),
-        subjects.clone(),
-        leadership_seen.clone(),
-    );
-    let keeper = LogKeeper {
-        words: log_words,
-        store: Arc::clone(&store),
-        outbox: outbox.clone(),
-        voice: voice.clone(),
-        leadership: leadership_seen.clone(),
-    };
-    let lease_told = (config.heartbeat_timeout, config.heartbeat_interval());
-    let coordinator = Coordinator::new(config, clock.now());
-    let (counts, counts_seen) = watch::channel(coordinator.status());
-    let link = broker.link();
-    let interruptions = link.borrow().interruptions;
-    let driver = Driver {
-        coordinator,
-        identity,
-        heard_until: clock.now(),
-        clock,
-        store,
-        subjects,
-        effects: Vec::new(),
-        answers_sender,
-        answers,
-        worker_words,
-        peer_words,
-        broadcasts,
-        hints,
-        stop,
-        link,
-        outbox,
-        voice,
-        lease_told,
-        changes: api_hints.changes(),
-        on_key_revoked,
-        write_slots: inbox::WriteSlots::default(),
-        pending: Pending::default(),
-        progress: inbox::ProgressBuffer::default(),
-        term,
-        tasks: JoinSet::new(),
-        leadership,
-        counts,
-        counted: Instant::now(),
-        database_time: WallTime::default(),
-        interruptions,
-        stopping: false,
-        resigned: false,
-        exit: None,
-    };
-    let task = tokio::spawn(async move {
-        // Ends with this task, however it ends.
-        let mut beside = JoinSet::new();
-        beside.spawn(keeper.run());
-        driver.run().await
-    });
-    Ok(DriverHandle {
-        stop: stop_sender,
-        leadership: leadership_seen,
-        counts: counts_seen,
-        task,
-    })
 }
 
 impl Driver {
@@ -303,7 +143,7 @@ impl Driver {
             let Ok(answer) = self.answers.try_recv() else {
                 break;
             };
-            self.handle(answer);
+            self.take(answer);
         }
         self.note_interruptions();
         if *self.stop.borrow() && !self.stopping {
@@ -320,7 +160,7 @@ impl Driver {
             };
             self.handle(hint.into());
         }
-        let heard_until = self.heard_until;
+        let heard_until = self.writes.heard_until(self.heard_until);
         self.handle(Event::Tick { heard_until });
         self.flush_progress();
         self.reap_tasks();
@@ -346,17 +186,20 @@ impl Driver {
         let until = deadline.map_or(WAKE_AT_LEAST, |deadline| {
             deadline.at.since(now).min(WAKE_AT_LEAST)
         });
+        let due = Instant::now() + until;
         // An input that ended (the broker was closed) must not spin; the deadline still comes.
         tokio::select! {
             biased;
-            Some(answer) = self.answers.recv() => self.handle(answer),
+            Some(answer) = self.answers.recv() => self.take(answer),
             Ok(()) = self.stop.changed() => {}
             Ok(()) = self.link.changed() => {}
             Some(message) = self.worker_words.next() => self.hear_worker(message),
             Some(message) = self.peer_words.next() => self.hear_peer(&message),
             Some(message) = self.broadcasts.next() => self.hear_broadcast(&message),
             Some(hint) = self.hints.recv() => self.handle(hint.into()),
-            () = tokio::time::sleep(until) => {}
+            () = tokio::time::sleep_until(due) => {
+                metrics::histogram!(names::LOOP_LAG_SECONDS).record(due.elapsed());
+            }
         }
     }
 
@@ -386,6 +229,13 @@ impl Driver {
         }
     }
 
+    /// What a report carried counts as heard once core has it.
+    fn take(&mut self, answer: Answer) {
+        let Answer { event, writing } = answer;
+        self.handle(event);
+        drop(writing);
+    }
+
     fn note_interruptions(&mut self) {
         let link = *self.link.borrow_and_update();
         if link.interruptions != self.interruptions {
@@ -405,8 +255,10 @@ impl Driver {
         self.note_database_time(&event);
         let resigned = matches!(event, Event::LeaseResigned { .. });
         let now = self.clock.now();
+        let generation = self.coordinator.generation_heard();
+        let _entered = info_span!("event", event = kind, %generation).entered();
         let began = Instant::now();
-        trace!(kind, "handle");
+        trace!("handle");
         #[cfg(planted)]
         let shown = event.clone();
         self.coordinator.handle(now, event, &mut self.effects);
@@ -485,6 +337,7 @@ impl Driver {
         ] {
             metrics::gauge!(names::WORKERS, "status" => label).set(gauge(count as u64));
         }
+        metrics::gauge!(names::CAPACITY_TOTAL).set(gauge(held.capacity));
         metrics::gauge!(names::OPEN_ATTEMPTS).set(gauge(held.open_attempts as u64));
         metrics::gauge!(names::WAITING_HELD).set(gauge(held.waiting as u64));
         self.counts.send_replace(status);

@@ -148,4 +148,4 @@ pub const REQUEST_READ: Duration = Duration::from_secs(10);
 pub const RESPONSE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

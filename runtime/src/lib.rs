@@ -9,6 +9,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod driver;
+mod error_chain;
 pub mod hints;
 pub mod http;
 pub mod metrics;

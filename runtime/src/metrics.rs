@@ -60,7 +60,7 @@ catalogue! {
     COMMIT_SECONDS = "niyanta_commit_seconds", Histogram, ["outcome"],
         "Time of one commit of the leader: `applied`, `not_applied`, `short`, `unknown` or `error`.";
     STORE_ERRORS = "niyanta_store_errors_total", Counter, ["operation", "kind"],
-        "Calls of the database without an answer, by what is known of their effect.";
+        "Failed calls of the database, by what is known of their effect (`given_up`: the caller no longer waits).";
     LEADER = "niyanta_leader", Gauge, [],
         "1 while this process leads, else 0.";
     GENERATION = "niyanta_generation", Gauge, [],
@@ -80,9 +80,9 @@ catalogue! {
     ASSIGNMENTS = "niyanta_assignments_total", Counter, [],
         "Assignments committed.";
     ENDED_ATTEMPTS = "niyanta_attempts_ended_total", Counter, ["how"],
-        "Attempts that were over, by how.";
+        "Attempts that were over, by what became of their workload: `completed`, `failed`, `retrying`, `requeued`, `paused` or `cancelled`.";
     WORKER_MESSAGES = "niyanta_worker_messages_total", Counter, ["type", "answer"],
-        "Messages of workers, by type and by what they were answered.";
+        "Messages of workers that the leader understood, by type and answer (`none`: it gets none).";
     BROKER_INTERRUPTIONS = "niyanta_broker_interruptions_total", Counter, [],
         "Moments at which words of the broker may have been missed.";
     LOOP_LAG_SECONDS = "niyanta_loop_lag_seconds", Histogram, [],
@@ -111,6 +111,7 @@ pub fn install() -> Result<PrometheusHandle, InstallError> {
     }
     let handle = builder()?.install_recorder()?;
     describe();
+    begin_at_zero();
     *installed = Some(handle.clone());
     Ok(handle)
 }
@@ -132,6 +133,16 @@ fn describe() {
             Kind::Counter => metrics::describe_counter!(metric.name, metric.meaning),
             Kind::Gauge => metrics::describe_gauge!(metric.name, metric.meaning),
             Kind::Histogram => metrics::describe_histogram!(metric.name, metric.meaning),
+        }
+    }
+}
+
+/// What never happened is told as zero, so that its first increase is seen. Counters with labels
+/// cannot be: their labels are known when something happens.
+fn begin_at_zero() {
+    for metric in CATALOGUE {
+        if metric.kind == Kind::Counter && metric.labels.is_empty() {
+            metrics::counter!(metric.name).increment(0);
         }
     }
 }

@@ -3,8 +3,70 @@
 //! This is the library's face. A program that embeds a coordinator injects its own [`Ports`], starts
 //! a [`Node`], watches who leads, asks for its health and its bound address, and shuts it down with
 //! a deadline. The `niyanta` binary does nothing else.
+//!
+//! [`Node`] is for programs that run tokio, [`BlockingNode`] for those that do not:
+//!
+//! ```
+//! # #[cfg(feature = "real")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use runtime::{
+//!     ambient::SystemAmbient,
+//!     broker::embedded::EmbeddedBroker,
+//!     clock::SystemClock,
+//!     config::{Config, Profile, Sources},
+//!     metrics,
+//!     node::{BlockingNode, Ports, Shutdown},
+//!     status::Dependency,
+//!     store,
+//! };
+//! use std::{sync::Arc, time::Duration};
+//!
+//! let scratch = tempfile::tempdir()?;
+//! let config = Config::load(
+//!     Profile::Dev { data_dir: scratch.path() },
+//!     &Sources {
+//!         file: None,
+//!         environment: &|_| None,
+//!         flags: &[("server_port", "0".to_owned())],
+//!         is_terminal: false,
+//!     },
+//! )?;
+//! let incarnation: niyanta_core::ids::Incarnation = "one-per-start".parse()?;
+//!
+//! // The ports: any Store and any Broker will do.
+//! let ports = async {
+//!     let url = config.database_url.expose();
+//!     store::migrate(url, false).await?;
+//!     Ok::<_, Box<dyn std::error::Error>>(Ports {
+//!         store: store::open(url, &store::Options::new(incarnation.clone())).await?,
+//!         broker: Arc::new(EmbeddedBroker::default()),
+//!         clock: Arc::new(SystemClock),
+//!         ambient: Arc::new(SystemAmbient),
+//!         metrics: metrics::install()?,
+//!     })
+//! };
+//! let node = BlockingNode::start(&config, incarnation.clone(), 7, ports)?;
+//! assert_ne!(node.address().port(), 0, "the port that was taken");
+//!
+//! let mut leadership = node.leadership();
+//! node.wait(leadership.wait_for(|now| now.is_leader))?;
+//! let mut health = node.status();
+//! node.wait(health.wait_for(|now| now.database == Dependency::Connected))?;
+//!
+//! assert_eq!(node.shutdown(Duration::from_secs(30)), Shutdown::Graceful);
+//! assert!(!leadership.borrow().is_leader, "it resigned");
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "real"))]
+//! # fn main() {}
+//! ```
 
+#[cfg(feature = "real")]
+mod blocking;
 mod monitor;
+
+#[cfg(feature = "real")]
+pub use blocking::{BlockingNode, BlockingStartError};
 
 use crate::{
     ambient::Ambient,
@@ -12,10 +74,11 @@ use crate::{
     clock::Clock,
     config::Config,
     driver::{self, DriverHandle, DriverHints, DriverPorts, Identity, Leadership},
+    error_chain::chain,
     http,
     protocol::{InvalidPrefix, Subjects},
     status::NodeStatus,
-    store::{CoordinatorRecord, SchemaError, Store},
+    store::{CoordinatorRecord, CountedStore, SchemaError, Store},
 };
 use axum::{
     Router,
@@ -161,6 +224,10 @@ impl Node {
         seed: u64,
         ports: Ports,
     ) -> Result<Self, StartError> {
+        let ports = Ports {
+            store: Arc::new(CountedStore::new(ports.store)),
+            ..ports
+        };
         let known = look_at_schema(&ports.store).await?;
 
         let identity = Identity {
@@ -313,12 +380,22 @@ impl Node {
     }
 }
 
+/// Fails when the database says that its schema is not this program's; one that is away, or slow, is
+/// looked at again by the node.
+#[cfg(feature = "real")]
+pub(crate) async fn refuse_unfit_schema(store: &Arc<dyn Store>) -> Result<(), SchemaError> {
+    match timeout(FIRST_LOOK, store.check_schema()).await {
+        Ok(Ok(()) | Err(SchemaError::Store(_))) | Err(_) => Ok(()),
+        Ok(Err(unfit)) => Err(unfit),
+    }
+}
+
 /// True when the schema is right, false when the database is away.
 async fn look_at_schema(store: &Arc<dyn Store>) -> Result<bool, SchemaError> {
     match timeout(FIRST_LOOK, store.check_schema()).await {
         Ok(Ok(())) => Ok(true),
         Ok(Err(SchemaError::Store(error))) => {
-            warn!(error = %driver::chain(&error), "the database is away; starting without it");
+            warn!(error = %chain(&error), "the database is away; starting without it");
             Ok(false)
         }
         Ok(Err(unfit)) => Err(unfit),

@@ -10,6 +10,7 @@ pub mod postgres;
 #[cfg(feature = "real")]
 pub mod sqlite;
 
+mod counted;
 #[cfg(feature = "real")]
 mod encode;
 #[cfg(feature = "real")]
@@ -21,6 +22,7 @@ mod rows;
 mod shared;
 pub mod words;
 
+pub(crate) use counted::CountedStore;
 pub use rows::*;
 
 use async_trait::async_trait;

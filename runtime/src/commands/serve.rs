@@ -11,7 +11,7 @@ use crate::{
     clock::SystemClock,
     config::Config,
     metrics,
-    node::{Node, Ports},
+    node::{self, Node, Ports},
     store, telemetry,
 };
 use niyanta_core::ids::Incarnation;
@@ -26,8 +26,11 @@ pub fn serve(config: Config) -> anyhow::Result<ExitCode> {
 
 async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let incarnation = new_incarnation()?;
+    let store = open_store(&config, &incarnation).await?;
+    // Before anything else has something to say.
+    node::refuse_unfit_schema(&store).await?;
     let ports = Ports {
-        store: open_store(&config, &incarnation).await?,
+        store,
         broker: open_broker(&config).await?,
         clock: Arc::new(SystemClock),
         ambient: Arc::new(SystemAmbient),

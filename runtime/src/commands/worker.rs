@@ -8,7 +8,7 @@ use crate::{
     },
     cli::WorkerArgs,
     config::LogFormat,
-    driver::chain,
+    error_chain::chain,
     protocol::Subjects,
     telemetry,
     worker::{self, HashTree, Sleep, WorkerConfig, WorkerError},

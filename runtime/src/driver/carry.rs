@@ -3,8 +3,9 @@
 //! Whatever waits for the database runs in a task of its own and comes back as an [`Event`]; what it
 //! may conclude from an error is decided here once, by [`StoreError`]'s classes alone.
 
-use super::{Driver, outbox::Outgoing};
+use super::{Driver, counts, outbox::Outgoing};
 use crate::{
+    error_chain::chain,
     hints::Changes,
     metrics as names,
     protocol::{self, PeerWord},
@@ -22,7 +23,7 @@ use niyanta_core::{
 };
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::{Instrument as _, error, info, warn};
 
 /// A read or a commit that has no answer by then never will: its connection is given up.
 const STORE_WITHIN: Duration = Duration::from_secs(10);
@@ -206,10 +207,11 @@ impl Driver {
     {
         let answers = self.answers_sender.clone();
         let answer = question(Arc::clone(&self.store));
-        self.tasks.spawn(async move {
+        let ask = async move {
             // The driver is gone only when the process ends; then nobody needs the answer.
-            let _unneeded = answers.send(answer.await);
-        });
+            let _unneeded = answers.send(answer.await.into());
+        };
+        self.tasks.spawn(ask.in_current_span());
     }
 
     /// Starts an advisory write; nothing waits for it, and a lost one is repeated by the next.
@@ -219,13 +221,14 @@ impl Driver {
         A: Future<Output = Result<(), StoreError>> + Send + 'static,
     {
         let work = timeout(STORE_WITHIN, write(Arc::clone(&self.store)));
-        self.tasks.spawn(async move {
+        let note = async move {
             match work.await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => warn!(error = %chain(&error), "an advisory write failed"),
                 Err(_) => warn!("an advisory write took too long"),
             }
-        });
+        };
+        self.tasks.spawn(note.in_current_span());
     }
 
     fn announce_leader(&mut self, generation: Generation) {
@@ -428,12 +431,7 @@ async fn persist(store: Arc<dyn Store>, batch: Arc<Batch>, changes: Arc<Changes>
     let began = tokio::time::Instant::now();
     let outcome = match timeout(STORE_WITHIN, store.commit(&batch)).await {
         Ok(Ok(Commit::Applied)) => {
-            let assigned = batch
-                .workloads
-                .iter()
-                .filter(|write| write.stamp_scheduled)
-                .count();
-            metrics::counter!(names::ASSIGNMENTS).increment(assigned as u64);
+            counts::committed(&batch);
             for write in &batch.workloads {
                 changes.workload(write.id);
             }
@@ -535,16 +533,4 @@ async fn load_rows(
             }
         }
     }
-}
-
-/// An error with everything beneath it, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -4,9 +4,10 @@
 //! core hears only what became of them. Those writes are bounded in number: above it the report is
 //! dropped, and its worker repeats it. A coordinator that does not lead is silent to workers.
 
-use super::{Driver, carry::chain, outbox::Outgoing, pending::Waiting};
+use super::{Answer, Driver, counts, outbox::Outgoing, pending::Waiting};
 use crate::{
     broker::Message,
+    error_chain::chain,
     metrics as names,
     protocol::{self, Body, Incoming, Malformed, PeerWord, wire},
     store::{CheckpointReport, OutcomeReport, ProgressReport, Store, StoreError, Written},
@@ -17,14 +18,8 @@ use niyanta_core::{
     workload::ErrorType,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
-
-/// Reports whose bytes are being written at once.
-const WRITES_MAX: usize = 256;
 
 /// A write of a report's bytes that takes longer is given up; the worker repeats the report.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
@@ -49,16 +44,6 @@ impl Default for ProgressBuffer {
     }
 }
 
-/// Bounds the writes of reports.
-#[derive(Debug, Clone)]
-pub(super) struct WriteSlots(Arc<Semaphore>);
-
-impl Default for WriteSlots {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(WRITES_MAX)))
-    }
-}
-
 impl Driver {
     /// A word of a worker.
     pub(super) fn hear_worker(&mut self, message: Message) {
@@ -79,6 +64,7 @@ impl Driver {
         let waiting = Waiting {
             subject: reply,
             correlation_id: incoming.message_id.clone(),
+            kind: incoming.body.kind(),
             is_heartbeat: incoming.body.is_heartbeat(),
             detail: incoming.refused.as_ref().map(ToString::to_string),
         };
@@ -131,6 +117,7 @@ impl Driver {
                 percent,
                 message,
             } => {
+                counts::message(waiting.kind, "none");
                 let incarnation = head.incarnation;
                 self.progress.newest.insert(
                     (workload, attempt),
@@ -205,7 +192,7 @@ impl Driver {
         F: FnOnce(Arc<dyn Store>) -> W,
         W: Future<Output = Result<WorkerMessage, StoreError>> + Send + 'static,
     {
-        let Ok(slot) = Arc::clone(&self.write_slots.0).try_acquire_owned() else {
+        let Some(writing) = self.writes.begin(self.heard_until) else {
             metrics::counter!(names::REPORTS_DROPPED).increment(1);
             debug!("dropped a report: many are being written; its worker repeats it");
             return;
@@ -214,11 +201,14 @@ impl Driver {
         let answers = self.answers_sender.clone();
         let write = timeout(WRITE_WITHIN, write(Arc::clone(&self.store)));
         self.tasks.spawn(async move {
-            let _slot = slot;
             match write.await {
                 Ok(Ok(body)) => {
+                    let answer = Answer {
+                        event: Event::Request(head.request(request, body)),
+                        writing: Some(writing),
+                    };
                     // The driver is gone only when the process ends; then nobody needs it.
-                    let _unneeded = answers.send(Event::Request(head.request(request, body)));
+                    let _unneeded = answers.send(answer);
                 }
                 Ok(Err(error)) => {
                     warn!(error = %chain(&error), "could not write a report; its worker repeats it")
@@ -257,6 +247,7 @@ impl Driver {
         let Some(waiting) = self.pending.take(to) else {
             return;
         };
+        counts::answered(waiting.kind, &reply.status);
         let Some(subject) = waiting.subject else {
             return;
         };

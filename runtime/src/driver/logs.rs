@@ -3,13 +3,13 @@
 //! dropped by its number.
 
 use super::{
-    Leadership,
-    carry::chain,
+    Leadership, counts,
     outbox::{Outbox, Outgoing},
     voice::Voice,
 };
 use crate::{
     broker::{Message, Subscription},
+    error_chain::chain,
     metrics as names,
     protocol::{self, Body, Incoming},
     store::{LogReport, Store, StoreError, Written},
@@ -103,6 +103,12 @@ async fn keep(store: Arc<dyn Store>, outbox: Outbox, voice: Voice, message: Mess
             )
         }
     };
+    let answer = match &outcome {
+        Some(Ok(())) => "ok",
+        Some(Err(_)) => "rejected",
+        None => "none",
+    };
+    counts::message("workload.log", answer);
     let (Some(subject), Some(outcome)) = (message.reply, outcome) else {
         return;
     };

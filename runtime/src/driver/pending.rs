@@ -12,6 +12,8 @@ pub(super) struct Waiting {
     /// None: the worker awaits no answer.
     pub(super) subject: Option<String>,
     pub(super) correlation_id: Option<String>,
+    /// The message's `type`.
+    pub(super) kind: &'static str,
     pub(super) is_heartbeat: bool,
     /// What is wrong with it, when it ends its attempt all the same.
     pub(super) detail: Option<String>,

@@ -10,8 +10,11 @@
 //! Does not know any operation: callers give one to send and one to judge its value.
 
 use super::error::ApiError;
-use crate::store::{StoreError, Submission, SubmitOutcome};
-use std::{error::Error as _, future::Future};
+use crate::{
+    error_chain::chain,
+    store::{StoreError, Submission, SubmitOutcome},
+};
+use std::future::Future;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 /// How long a mutation may look for its outcome: the response deadline less a margin.
@@ -47,18 +50,6 @@ fn judge_error(error: &StoreError) -> Verdict {
             Verdict::Refused(ApiError::internal())
         }
     }
-}
-
-/// An error with its sources.
-fn chain(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// The pauses between tries: doubling, bounded.

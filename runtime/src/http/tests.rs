@@ -1,7 +1,7 @@
 //! The API as its clients meet it: requests in, answers out, over a store that is told what to say.
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
-mod stub_store;
+pub(crate) mod stub_store;
 
 use super::{auth::new_key, *};
 use crate::{

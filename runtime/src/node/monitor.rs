@@ -5,7 +5,8 @@
 
 use super::Ports;
 use crate::{
-    driver::{Leadership, chain},
+    driver::Leadership,
+    error_chain::chain,
     metrics as names,
     status::{Dependency, KnownLeader, NodeStatus},
     store::CoordinatorRecord,

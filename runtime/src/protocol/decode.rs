@@ -97,6 +97,24 @@ pub enum Body {
 }
 
 impl Body {
+    /// The message's `type`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Plain(message) => message.kind(),
+            Self::Outcome {
+                error_type: None, ..
+            } => "workload.completed",
+            Self::Outcome {
+                error_type: Some(_),
+                ..
+            } => "workload.failed",
+            Self::Checkpoint { .. } => "workload.checkpoint",
+            Self::Progress { .. } => "workload.progress",
+            Self::Log { .. } => "workload.log",
+        }
+    }
+
     /// Whether it ends an attempt.
     #[must_use]
     pub const fn is_last_report(&self) -> bool {

@@ -14,10 +14,11 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex},
 };
+use tokio::sync::Semaphore;
 
 /// The answers.
 #[derive(Default)]
-pub(super) struct StubStore {
+pub(crate) struct StubStore {
     pub(super) keys: Mutex<HashMap<[u8; 32], KeyRow>>,
     pub(super) customers: BTreeSet<CustomerId>,
     pub(super) workloads: Mutex<BTreeMap<(CustomerId, WorkloadId), WorkloadView>>,
@@ -27,6 +28,8 @@ pub(super) struct StubStore {
     pub(super) submitted: Mutex<Vec<Submission>>,
     pub(super) logs: Mutex<Vec<LogRow>>,
     pub(super) used: Mutex<Vec<(KeyId, WallTime)>>,
+    /// Writes of what reports carry wait here, each for a permit, and then succeed.
+    pub(crate) report_writes: Option<Semaphore>,
     calls: Mutex<BTreeMap<&'static str, usize>>,
 }
 
@@ -39,6 +42,15 @@ impl StubStore {
             .get(operation)
             .copied()
             .unwrap_or(0)
+    }
+
+    /// Who drives a node over this store is not to become a leader.
+    async fn never_or_unreached<T>(&self, operation: &str) -> T {
+        if self.report_writes.is_some() {
+            std::future::pending().await
+        } else {
+            unreached(operation)
+        }
     }
 
     fn reached(&self, operation: &'static str) {
@@ -80,10 +92,10 @@ impl Store for StubStore {
         unreached("coordinators")
     }
     async fn take_lease(&self, _ask: TakeLease) -> Result<Timed<LeaseAnswer>, StoreError> {
-        unreached("take_lease")
+        self.never_or_unreached("take_lease").await
     }
     async fn read_lease(&self) -> Result<Timed<LeaseRow>, StoreError> {
-        unreached("read_lease")
+        self.never_or_unreached("read_lease").await
     }
     async fn renew_lease(
         &self,
@@ -125,7 +137,11 @@ impl Store for StubStore {
         unreached("record_heartbeats")
     }
     async fn put_outcome(&self, _report: &OutcomeReport) -> Result<Written, StoreError> {
-        unreached("put_outcome")
+        let Some(turn) = &self.report_writes else {
+            unreached("put_outcome")
+        };
+        turn.acquire().await.unwrap().forget();
+        Ok(Written::Stored)
     }
     async fn put_checkpoint(&self, _checkpoint: &CheckpointReport) -> Result<Written, StoreError> {
         unreached("put_checkpoint")
