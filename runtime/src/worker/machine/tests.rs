@@ -276,6 +276,23 @@ fn a_stopping_worker_drains_reports_and_deregisters() {
 }
 
 #[test]
+fn a_stopping_worker_answers_an_assignment_with_drained_and_does_not_run_it() {
+    let mut rig = Rig::registered();
+    rig.assign(1);
+    assert_eq!(rig.started(), [1]);
+    rig.handle(Event::ShutdownRequested(secs(30)));
+    rig.sent();
+    rig.workload = WorkloadId(2);
+    rig.assign(1);
+    assert!(rig.started().is_empty());
+    assert_eq!(rig.last_stopped(), (Attempt(1), Cause::Drained));
+    rig.assign(1);
+    rig.assign(2);
+    assert!(rig.started().is_empty(), "nor any later attempt");
+    assert_eq!(rig.last_stopped(), (Attempt(2), Cause::Drained));
+}
+
+#[test]
 fn a_worker_that_stops_while_nobody_answers_ends_all_the_same() {
     let mut rig = Rig::registered();
     rig.assign(1);
