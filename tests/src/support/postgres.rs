@@ -45,31 +45,31 @@ impl Postgres {
             databases: AtomicU32::new(0),
             scratch,
         };
-        let output = this
-            .program("initdb")
-            .args([
-                "-A",
-                "trust",
-                "-U",
-                "postgres",
-                "--no-sync",
-                "--no-locale",
-                "-E",
-                "UTF8",
-                "-D",
-            ])
-            .arg(this.scratch.join("data"))
-            .output()
-            .unwrap_or_else(|error| {
-                panic!("cannot run initdb: {error}. Run scripts/test, which finds it")
-            });
-        assert!(
-            output.status.success(),
-            "initdb: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        this.fill_data_folder();
         this.start_again().await;
         this
+    }
+
+    /// A copy of one that is made once for each version of the server and kept beside the tests'
+    /// binaries: `initdb` takes longer than most of the tests.
+    fn fill_data_folder(&self) {
+        let data = self.scratch.join("data");
+        let version = finish(self.program("initdb").arg("--version"));
+        let kept = std::env::current_exe().unwrap();
+        let kept = kept.with_file_name(format!("{}.data", version.trim().replace(' ', "-")));
+        if !kept.exists() {
+            let options = ["-A", "trust", "-U", "postgres", "--no-sync", "--no-locale"];
+            let mut initdb = self.program("initdb");
+            finish(initdb.args(options).args(["-E", "UTF8", "-D"]).arg(&data));
+            let draft = kept.with_extension(std::process::id().to_string());
+            finish(Command::new("cp").arg("-a").arg(&data).arg(&draft));
+            // Somebody else may have been faster; theirs is as good.
+            if fs::rename(&draft, &kept).is_err() {
+                fs::remove_dir_all(&draft).unwrap();
+            }
+            return;
+        }
+        finish(Command::new("cp").arg("-a").arg(&kept).arg(&data));
     }
 
     /// Starts the server again after [`Self::stop`] or [`Self::kill`], on the same port and data.
@@ -198,6 +198,16 @@ impl Drop for Postgres {
             }
         }
     }
+}
+
+/// Runs a program to its end, asserts success and returns its standard output.
+fn finish(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("cannot run {command:?}: {error}. Run scripts/test, which finds what is needed")
+    });
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {told}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Debian keeps the server's programs out of `PATH`.

@@ -149,9 +149,9 @@ impl Rig {
         (0..WORKLOADS)
             .map(|index| {
                 let (workload_type, input_params) = match index % 5 {
-                    0 | 1 => ("exec", self.ledger.exec(&index.to_string(), "0")),
-                    2 => ("exec", json!({"argv": ["true"]})),
-                    3 => ("sleep", json!({"seconds": 1})),
+                    0 => ("exec", self.ledger.exec(&index.to_string(), "0")),
+                    1 => ("exec", json!({"argv": ["true"]})),
+                    2 | 3 => ("sleep", json!({"seconds": 0.5})),
                     _ => ("hash_tree", json!({"path": self.tree})),
                 };
                 json!({

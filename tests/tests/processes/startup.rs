@@ -36,6 +36,22 @@ async fn a_bad_value_stops_the_start_with_a_line_that_names_key_value_and_what_i
 }
 
 #[tokio::test]
+async fn what_lives_in_one_process_or_file_is_refused_for_several_coordinators() {
+    let scratch = Scratch::new();
+    let sqlite = format!("sqlite://{}", scratch.join("truth.db").display());
+    for (name, value) in [("DATABASE_URL", sqlite.as_str()), ("NATS_URL", "embedded")] {
+        let mut command = serve();
+        command.env(name, value).env("ENABLE_HA", "true");
+        let line = refused(&mut command).await;
+        assert!(
+            line.contains("enable_ha") && line.contains(value),
+            "{name}={value}: {line}"
+        );
+        assert_eq!(line.lines().count(), 1, "{name}={value}: {line}");
+    }
+}
+
+#[tokio::test]
 async fn every_bad_key_of_the_file_gets_a_line_of_its_own() {
     let scratch = Scratch::new();
     let file = scratch.join("niyanta.yaml");
@@ -269,18 +285,13 @@ async fn output(mut command: Command) -> Output {
         .unwrap()
 }
 
-/// Runs a command that must end by itself with status 1 or 2, and returns what it told besides its
-/// log of what went well, which is not a panic.
+/// Runs a command that must end by itself with status 1 or 2, and returns all that it told, which is
+/// not a panic.
 async fn refused(command: &mut Command) -> String {
     let scratch = Scratch::new();
     let process = Process::start("refused", command, &scratch.join("log"));
     let status = process.ended(SOON).await;
-    let log = process.log();
-    let told: Vec<&str> = log
-        .lines()
-        .filter(|line| !line.contains("\"level\":\"INFO\""))
-        .collect();
-    let told = told.join("\n");
+    let told = process.log();
     assert!(
         matches!(status.code(), Some(1 | 2)),
         "{command:?}: {status}: {told}"
