@@ -4,6 +4,7 @@
 //! clock is a wall clock with a speed of its own.
 
 use niyanta_core::time::{Duration, Timestamp, WallTime};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A moment of true time, in nanoseconds from the start of the run.
@@ -33,7 +34,8 @@ impl fmt::Display for Moment {
 }
 
 /// A node's clock: an origin that only it knows, and a speed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Clock {
     /// What it reads at the start of the run, in nanoseconds.
     pub origin: u64,

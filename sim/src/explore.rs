@@ -88,10 +88,18 @@ pub fn run_plan(plan: Plan, decider: Decider, told: bool) -> Outcome {
     world.finish(panicked)
 }
 
-/// Runs many seeds; `progress` hears how many are done.
-pub fn explore(search: Search, progress: impl Fn(u64) + Sync) -> Report {
+/// How much is done.
+#[derive(Debug, Clone, Copy)]
+pub struct Done {
+    /// Seeds.
+    pub seeds: u64,
+    /// Events of all of them.
+    pub events: u64,
+}
+
+/// Runs many seeds; `progress` hears how much is done.
+pub fn explore(search: Search, progress: impl Fn(Done) + Sync) -> Report {
     let next = AtomicU64::new(0);
-    let done = AtomicU64::new(0);
     let enough = AtomicBool::new(false);
     let report = Mutex::new(Report::default());
     thread::scope(|scope| {
@@ -121,8 +129,12 @@ pub fn explore(search: Search, progress: impl Fn(u64) + Sync) -> Report {
                             enough.store(true, Ordering::Relaxed);
                         }
                     }
+                    let done = Done {
+                        seeds: report.seeds,
+                        events: report.counts.events,
+                    };
                     drop(report);
-                    progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+                    progress(done);
                 }
             });
         }

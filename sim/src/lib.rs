@@ -23,6 +23,8 @@ pub mod model;
 pub mod plan;
 pub mod ports;
 pub mod properties;
+pub mod schedule;
+pub mod shrink;
 pub mod story;
 pub mod trace;
 pub mod worker;

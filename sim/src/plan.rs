@@ -4,8 +4,10 @@
 //! be told in a story is drawn here, before the run begins; what comes up while it goes on is left to
 //! the [`Decider`](crate::decision::Decider).
 
+mod check;
 mod draw;
 mod errands;
+mod fixed;
 
 pub use errands::{Affinity, Does, Errand, Job};
 
@@ -18,14 +20,18 @@ use niyanta_core::{
     ids::{CustomerId, WorkloadType},
     time::Duration,
 };
+use serde::{Deserialize, Serialize};
 use sim_probes::Bug;
 
 /// One run, from its seed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Plan {
     /// Seeds what each process draws for itself, such as its jitter.
+    #[serde(with = "crate::schedule::text")]
     pub seed: u64,
     /// What is done wrong on purpose.
+    #[serde(skip)]
     pub bug: Option<Bug>,
     /// One for each coordinator.
     pub coordinators: Vec<CoordinatorPlan>,
@@ -36,8 +42,10 @@ pub struct Plan {
     /// One for each customer, who is one client.
     pub customers: Vec<CustomerPlan>,
     /// All types of work there are.
+    #[serde(with = "crate::schedule::text::list")]
     pub types: Vec<WorkloadType>,
     /// Rates of small faults.
+    #[serde(default, skip_serializing_if = "Rates::are_none")]
     pub rates: Rates,
     /// What clients do, by time.
     pub errands: Vec<Errand>,
@@ -52,19 +60,28 @@ pub struct Plan {
 }
 
 /// One coordinator's configuration and clock.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CoordinatorPlan {
+    /// It is not there: its place is kept, so that the names of the others stay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub absent: bool,
     /// Its clock.
     pub clock: Clock,
     /// `leader_lease_ttl`.
+    #[serde(with = "crate::schedule::text::span")]
     pub ttl: Duration,
     /// `heartbeat_timeout`.
+    #[serde(with = "crate::schedule::text::span")]
     pub heartbeat_timeout: Duration,
     /// `heartbeat_timeout` of the processes after the first: a rolling change.
+    #[serde(with = "crate::schedule::text::span")]
     pub later_heartbeat_timeout: Duration,
     /// `worker_dead_threshold`.
+    #[serde(with = "crate::schedule::text::span")]
     pub dead_threshold: Duration,
     /// `scheduler_interval`.
+    #[serde(with = "crate::schedule::text::span")]
     pub interval: Duration,
     /// `batch_size`.
     pub batch_size: u32,
@@ -73,16 +90,22 @@ pub struct CoordinatorPlan {
     /// `load_limit`.
     pub load_limit: u32,
     /// `retry_backoff_cap`.
+    #[serde(with = "crate::schedule::text::span")]
     pub backoff_cap: Duration,
     /// `worker_loss_limit`.
     pub loss_limit: u32,
     /// How far from the broker it stands.
+    #[serde(with = "crate::schedule::text::span")]
     pub lag: Duration,
 }
 
 /// One worker process and its clock.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct WorkerPlan {
+    /// It is not there: its place is kept, so that the names of the others stay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub absent: bool,
     /// What it is.
     pub profile: Profile,
     /// Its clock.
@@ -94,9 +117,11 @@ pub struct WorkerPlan {
 }
 
 /// One customer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CustomerPlan {
     /// Who.
+    #[serde(with = "crate::schedule::text")]
     pub id: CustomerId,
     /// Its share.
     pub weight: u32,
@@ -107,7 +132,8 @@ pub struct CustomerPlan {
 }
 
 /// Small faults, each of a thousand.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Rates {
     /// Messages lost.
     pub loss: u64,
@@ -133,19 +159,28 @@ pub struct Rates {
     pub call_lost: u64,
 }
 
+impl Rates {
+    fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A great fault.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Strike {
     /// Not before this moment.
     pub at: Moment,
     /// Only when this is in flight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub during: Option<InFlight>,
     /// What happens.
     pub blow: Blow,
 }
 
 /// Something that is under way, and worth interrupting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum InFlight {
     /// A takeover was sent.
     LeaseTaking,
@@ -177,7 +212,8 @@ impl InFlight {
 }
 
 /// Who is struck.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Target {
     /// Whoever holds the lease.
     Leader,
@@ -186,13 +222,15 @@ pub enum Target {
 }
 
 /// What happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Blow {
     /// A coordinator dies, and is started again.
     CrashCoordinator {
         /// Which.
         who: Target,
         /// After this long.
+        #[serde(with = "crate::schedule::text::span")]
         down: Duration,
     },
     /// A coordinator is asked to stop, and is started again.
@@ -200,6 +238,7 @@ pub enum Blow {
         /// Which.
         who: Target,
         /// After this long.
+        #[serde(with = "crate::schedule::text::span")]
         down: Duration,
     },
     /// A coordinator is not scheduled.
@@ -207,6 +246,7 @@ pub enum Blow {
         /// Which.
         who: Target,
         /// For this long.
+        #[serde(with = "crate::schedule::text::span")]
         length: Duration,
     },
     /// A coordinator does not get to read its messages, though it is scheduled.
@@ -214,6 +254,7 @@ pub enum Blow {
         /// Which.
         who: Target,
         /// For this long.
+        #[serde(with = "crate::schedule::text::span")]
         length: Duration,
     },
     /// A coordinator is cut off from the broker.
@@ -223,6 +264,7 @@ pub enum Blow {
         /// In this direction.
         direction: Direction,
         /// For this long.
+        #[serde(with = "crate::schedule::text::span")]
         length: Duration,
     },
     /// A coordinator is cut off from the database.
@@ -232,11 +274,13 @@ pub enum Blow {
         /// In this direction.
         direction: Direction,
         /// For this long.
+        #[serde(with = "crate::schedule::text::span")]
         length: Duration,
     },
     /// The database executes nothing.
     StallStore {
         /// For this long.
+        #[serde(with = "crate::schedule::text::span")]
         length: Duration,
     },
     /// A worker dies with its children, and is started again.
@@ -244,6 +288,7 @@ pub enum Blow {
         /// Which.
         place: usize,
         /// After this long.
+        #[serde(with = "crate::schedule::text::span")]
         down: Duration,
     },
     /// A worker is asked to stop, and is started again.
@@ -251,6 +296,7 @@ pub enum Blow {
         /// Which.
         place: usize,
         /// After this long.
+        #[serde(with = "crate::schedule::text::span")]
         down: Duration,
     },
     /// A worker and its children are not scheduled.
@@ -258,6 +304,7 @@ pub enum Blow {
         /// Which.
         place: usize,
         /// For this long.
+        #[serde(with = "crate::schedule::text::span")]
         length: Duration,
     },
     /// What is sent to a worker is slow, and then nothing that it sends arrives.
@@ -265,8 +312,10 @@ pub enum Blow {
         /// Which.
         place: usize,
         /// How slow.
+        #[serde(with = "crate::schedule::text::span")]
         lag: Duration,
         /// For this long, and the cut begins half-way.
+        #[serde(with = "crate::schedule::text::span")]
         length: Duration,
     },
     /// A worker is cut off from the broker.
@@ -276,18 +325,25 @@ pub enum Blow {
         /// In this direction.
         direction: Direction,
         /// For this long.
+        #[serde(with = "crate::schedule::text::span")]
         length: Duration,
     },
 }
 
 /// What operators do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Operation {
     /// Drain the worker at this place.
     Drain {
         /// Whose id.
         place: usize,
         /// With this deadline.
+        #[serde(
+            default,
+            with = "crate::schedule::text::optional_span",
+            skip_serializing_if = "Option::is_none"
+        )]
         deadline: Option<Duration>,
     },
     /// Undrain it.

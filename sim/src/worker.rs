@@ -25,6 +25,7 @@ use niyanta_core::{
     workload::Cause,
 };
 use requests::Unanswered;
+use serde::{Deserialize, Serialize};
 use sim_probes::{Bug, is_planted};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,11 +33,14 @@ use std::{
 };
 
 /// What a deployment says of a worker.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Profile {
     /// Its id; two processes may have the same by mistake.
+    #[serde(with = "crate::schedule::text")]
     pub worker: WorkerId,
     /// What it can run.
+    #[serde(with = "crate::schedule::text::list")]
     pub capabilities: BTreeSet<WorkloadType>,
     /// How many at once.
     pub capacity: u32,

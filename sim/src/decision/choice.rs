@@ -200,6 +200,21 @@ impl Choice {
         }
     }
 
+    /// Its picks are lengths of time.
+    #[must_use]
+    pub const fn is_time(self) -> bool {
+        matches!(self.values(), Values::Time)
+    }
+
+    /// A pick of it that is not benign is a fault: something is lost, doubled or refused.
+    #[must_use]
+    pub const fn is_fault(self) -> bool {
+        matches!(
+            self,
+            Self::MessageFate | Self::StatementFate | Self::CallFate
+        )
+    }
+
     /// Seeds its draws.
     pub(super) const fn salt(self) -> u64 {
         SALTS[self as usize]

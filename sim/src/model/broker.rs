@@ -8,6 +8,7 @@ use crate::{
     message::Address,
 };
 use niyanta_core::time::Duration;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The broker and everybody's connection to it; it loses nothing until it is told to.
@@ -34,7 +35,8 @@ struct Link {
 }
 
 /// A direction of a connection, seen from the node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Direction {
     /// What the node sends is lost.
     Outward,

@@ -105,6 +105,7 @@ fn coordinators(rng: &mut Rng, count: usize) -> Vec<CoordinatorPlan> {
             };
             let lease = heartbeat_timeout * scale;
             CoordinatorPlan {
+                absent: false,
                 clock: clock(rng),
                 ttl: ttl * scale,
                 heartbeat_timeout: lease,
@@ -150,6 +151,7 @@ fn workers(rng: &mut Rng, heal_at: Moment) -> Vec<WorkerPlan> {
             rng.below(2_000_000_000)
         };
         plans.push(WorkerPlan {
+            absent: false,
             profile,
             clock: clock(rng),
             starts_at: Moment(starts_at),

@@ -7,11 +7,13 @@ use niyanta_core::{
     time::Duration,
     workload::{Desired, OnLeaseLoss},
 };
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// One thing that a customer's client sets out to do. A client goes in order, and does not begin
 /// before the errand before has come to an end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Errand {
     /// Names it; a submission names its workload too.
     pub id: u16,
@@ -26,13 +28,15 @@ pub struct Errand {
 }
 
 /// What an errand is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Does {
     /// Submit a workload.
     Submit {
         /// What.
         job: Job,
         /// With this `Idempotency-Key`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<u64>,
     },
     /// Cancel, pause or resume what that errand submitted; nothing if the client knows of none.
@@ -40,6 +44,7 @@ pub enum Does {
         /// Which errand.
         of: u16,
         /// What.
+        #[serde(with = "crate::schedule::text")]
         desired: Desired,
     },
     /// Read what that errand submitted; nothing if the client knows of none.
@@ -50,9 +55,11 @@ pub enum Does {
 }
 
 /// A workload as it is submitted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Job {
     /// `workload_type`.
+    #[serde(with = "crate::schedule::text")]
     pub workload_type: WorkloadType,
     /// Where it may run.
     pub affinity: Affinity,
@@ -61,15 +68,23 @@ pub struct Job {
     /// `max_retries`.
     pub max_retries: u32,
     /// `timeout`.
+    #[serde(with = "crate::schedule::text::span")]
     pub timeout: Duration,
     /// Goes on when its worker's lease ends.
+    #[serde(with = "crate::schedule::text")]
     pub on_lease_loss: OnLeaseLoss,
     /// `run_after`, from when it is submitted.
+    #[serde(
+        default,
+        with = "crate::schedule::text::optional_span",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub run_after: Option<Duration>,
 }
 
 /// Where a workload may run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Affinity {
     /// Anywhere.
     Anywhere,
@@ -82,7 +97,7 @@ pub enum Affinity {
     /// Not in this zone.
     NotZone(Arc<str>),
     /// Not beside workloads of this type.
-    NotBeside(WorkloadType),
+    NotBeside(#[serde(with = "crate::schedule::text")] WorkloadType),
 }
 
 impl Shape {

@@ -27,7 +27,7 @@ use std::{
 
 impl World {
     pub(super) fn start_coordinator(&mut self, place: usize) {
-        if self.nodes[place].process.is_some() {
+        if self.nodes[place].process.is_some() || self.nodes[place].plan.absent {
             return;
         }
         let enable_ha = self.plan.enable_ha;

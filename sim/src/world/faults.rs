@@ -270,6 +270,30 @@ impl World {
 }
 
 impl Blow {
+    /// The places it names: of a coordinator, and of a worker.
+    #[must_use]
+    pub const fn places(&self) -> (Option<usize>, Option<usize>) {
+        let coordinator = match self.target() {
+            Some(Target::Place(place)) => Some(place),
+            Some(Target::Leader) | None => None,
+        };
+        let worker = match self {
+            Self::CrashWorker { place, .. }
+            | Self::ShutDownWorker { place, .. }
+            | Self::PauseWorker { place, .. }
+            | Self::FadeWorker { place, .. }
+            | Self::CutWorker { place, .. } => Some(*place),
+            Self::CrashCoordinator { .. }
+            | Self::ShutDownCoordinator { .. }
+            | Self::PauseCoordinator { .. }
+            | Self::Overload { .. }
+            | Self::CutFromBroker { .. }
+            | Self::CutFromStore { .. }
+            | Self::StallStore { .. } => None,
+        };
+        (coordinator, worker)
+    }
+
     /// Which coordinator it is aimed at, if at one.
     #[must_use]
     pub const fn target(&self) -> Option<Target> {

@@ -11,6 +11,9 @@ use std::sync::Arc;
 impl World {
     /// Sends to one.
     pub(super) fn send(&mut self, from: Address, to: Address, message: Message) {
+        if self.is_absent(to) {
+            return;
+        }
         let [first, second] = self.broker.carry(&mut self.decider, from, to);
         if first.is_none() {
             self.trace
@@ -22,6 +25,13 @@ impl World {
         }
         if let Some(delay) = first {
             self.after(delay, Occurrence::Message { to, message });
+        }
+    }
+
+    fn is_absent(&self, who: Address) -> bool {
+        match who {
+            Address::Coordinator(place) => self.nodes[place].plan.absent,
+            Address::Worker(place) => self.hosts[place].plan.absent,
         }
     }
 

@@ -57,7 +57,7 @@ impl World {
     pub(super) fn start_worker(&mut self, place: usize) {
         let now = self.now;
         let host = &mut self.hosts[place];
-        if host.worker.is_some() {
+        if host.worker.is_some() || host.plan.absent {
             return;
         }
         host.epoch += 1;

@@ -1,0 +1,53 @@
+//! `bench`: how fast the simulator runs its fixed scenario.
+
+use clap::Args;
+use sim::{Counts, Plan, decision::Decider, explore::run_plan};
+use std::{process::ExitCode, time::Instant};
+
+/// How much to measure.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// How many runs.
+    #[arg(long, default_value_t = 2_000)]
+    seeds: u64,
+    /// Swarm seeds instead of the fixed scenario.
+    #[arg(long)]
+    swarm: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let mut counts = Counts::default();
+    let mut fewest = u64::MAX;
+    let began = Instant::now();
+    for seed in 0..arguments.seeds {
+        let plan = if arguments.swarm {
+            Plan::draw(seed, None)
+        } else {
+            Plan::fixed(seed)
+        };
+        let outcome = run_plan(plan, Decider::drawing(seed), false);
+        if let Some(violation) = outcome.violation {
+            println!("seed {seed} violates {violation}");
+            return ExitCode::FAILURE;
+        }
+        fewest = fewest.min(outcome.counts.events);
+        counts.add(&outcome.counts);
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "{} runs on one core in {seconds:.2} s: {:.0} seeds a second, {:.0} events a second, \
+         {:.0} times real time; {} events a run, {fewest} at least, {} changes of leader",
+        arguments.seeds,
+        per(arguments.seeds, seconds),
+        per(counts.events, seconds),
+        counts.simulated.as_secs_f64() / seconds,
+        counts.events / arguments.seeds.max(1),
+        counts.leader_changes,
+    );
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn per(count: u64, seconds: f64) -> f64 {
+    count as f64 / seconds.max(1e-9)
+}
