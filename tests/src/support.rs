@@ -9,6 +9,7 @@ pub(crate) mod hashing;
 pub(crate) mod history;
 pub(crate) mod ledger;
 pub(crate) mod nats;
+pub(crate) mod nats_security;
 pub(crate) mod network;
 pub(crate) mod postgres;
 pub(crate) mod process;

@@ -189,11 +189,8 @@ impl Driver {
                     .say(|origin| protocol::drain(origin, &incarnation, generation, deadline));
                 self.command(generation, &worker, payload);
             }
+            // Whoever runs the node says why it ended.
             Effect::Exit { reason } => {
-                error!(
-                    ?reason,
-                    "another coordinator leads: set enable_ha on all of them, or stop one"
-                );
                 self.exit = Some(reason);
             }
         }

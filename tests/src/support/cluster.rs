@@ -163,6 +163,7 @@ impl Cluster {
             tags: Vec::new(),
             hash_tree_rate: None,
             state_dir: self.scratch.join(&format!("{id}.state")),
+            env: Vec::new(),
         }
     }
 

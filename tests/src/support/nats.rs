@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+use super::nats_security::NatsSecurity;
 use super::network::free_port;
 use super::process::{Process, Signal};
 use super::scratch::Scratch;
@@ -16,6 +17,7 @@ use super::wait::until;
 pub struct Nats {
     port: u16,
     max_payload: usize,
+    security: Option<NatsSecurity>,
     process: Option<Process>,
     scratch: Scratch,
 }
@@ -28,10 +30,25 @@ impl Nats {
 
     /// Starts a server that takes messages of at most `max_payload` bytes.
     pub async fn start_with_max_payload(max_payload: usize) -> Self {
+        Self::start_as(max_payload, None, Scratch::new()).await
+    }
+
+    /// Starts a server that speaks TLS alone and knows its clients by their credentials.
+    pub async fn start_secured() -> Self {
         let scratch = Scratch::new();
+        let security = NatsSecurity::new(scratch.path());
+        Self::start_as(1 << 20, Some(security), scratch).await
+    }
+
+    async fn start_as(
+        max_payload: usize,
+        security: Option<NatsSecurity>,
+        scratch: Scratch,
+    ) -> Self {
         let mut this = Self {
             port: free_port(),
             max_payload,
+            security,
             process: None,
             scratch,
         };
@@ -45,8 +62,12 @@ impl Nats {
         fs::write(
             &config,
             format!(
-                "host: 127.0.0.1\nport: {}\nmax_payload: {}\n",
-                self.port, self.max_payload
+                "host: 127.0.0.1\nport: {}\nmax_payload: {}\n{}",
+                self.port,
+                self.max_payload,
+                self.security
+                    .as_ref()
+                    .map_or("", NatsSecurity::server_config)
             ),
         )
         .unwrap();
@@ -81,6 +102,18 @@ impl Nats {
     /// Where clients connect.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        match self.security {
+            Some(_) => format!("tls://localhost:{}", self.port),
+            None => format!("nats://127.0.0.1:{}", self.port),
+        }
+    }
+
+    /// What a client of a secured server is told besides the URL.
+    #[must_use]
+    pub fn client_env(&self) -> Vec<(&'static str, String)> {
+        self.security
+            .as_ref()
+            .map(NatsSecurity::client_env)
+            .unwrap_or_default()
     }
 }

@@ -24,6 +24,8 @@ pub struct WorkerOptions {
     pub hash_tree_rate: Option<u64>,
     /// `--state-dir`.
     pub state_dir: PathBuf,
+    /// More environment.
+    pub env: Vec<(&'static str, String)>,
 }
 
 /// One worker process.
@@ -73,7 +75,8 @@ fn launch(options: &WorkerOptions) -> Process {
         .args(["--capacity", &options.capacity.to_string()])
         .arg("--state-dir")
         .arg(&options.state_dir)
-        .env("LOG_FORMAT", "text");
+        .env("LOG_FORMAT", "text")
+        .envs(options.env.iter().map(|(name, value)| (name, value)));
     if let Some(rate) = options.hash_tree_rate {
         command.args(["--hash-tree-rate", &rate.to_string()]);
     }

@@ -13,6 +13,7 @@
 )]
 
 mod control;
+mod deployment;
 mod dev;
 mod failover;
 mod misbehaviour;
