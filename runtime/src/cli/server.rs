@@ -32,7 +32,7 @@ pub(super) struct DevArgs {
     /// Keeps state here [default: the user's data folder]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Once ready, hashes all files below this folder before your eyes
+    /// Once ready, hashes all files below this folder before your eyes, and logs only warnings
     #[arg(long, value_name = "FOLDER")]
     demo: Option<PathBuf>,
     #[command(flatten)]

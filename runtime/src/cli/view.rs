@@ -62,10 +62,12 @@ impl Workload {
         if let Some(reason) = &self.pending_reason {
             return format!("waits: {}", reason.text());
         }
+        // What an attempt said on its way is old news at the end.
+        let said = self.progress_message.as_deref();
         let remark = self
             .error_message
             .as_deref()
-            .or(self.progress_message.as_deref());
+            .or_else(|| said.filter(|_| !self.is_terminal()));
         remark.unwrap_or_default().to_owned()
     }
 }

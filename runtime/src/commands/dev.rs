@@ -8,7 +8,7 @@ use super::{asked_to_stop, async_runtime, exit_code, new_incarnation, serve, wor
 use crate::{
     ambient::SystemAmbient,
     clock::SystemClock,
-    config::Config,
+    config::{Config, LogLevel},
     http::auth,
     metrics,
     node::{Node, Ports},
@@ -65,7 +65,12 @@ struct DevKeys {
 /// Everything in one process. `data_dir` keeps state and gets `dev.json`; `demo` is a folder to hash
 /// before the eyes of whoever started it.
 pub fn dev(config: Config, data_dir: PathBuf, demo: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    telemetry::start(config.log_level, config.log_format);
+    // A demonstration is watched: what goes well would be logged right through it.
+    let level = match (&demo, config.log_level) {
+        (Some(_), LogLevel::Info) => LogLevel::Warn,
+        (Some(_) | None, level) => level,
+    };
+    telemetry::start(level, config.log_format);
     async_runtime()?.block_on(run(config, data_dir, demo))
 }
 
