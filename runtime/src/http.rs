@@ -9,6 +9,7 @@
 //! tests are both made from it.
 
 mod admin;
+pub mod admission;
 pub mod auth;
 mod body;
 mod configs;
@@ -22,10 +23,13 @@ mod json;
 mod keys;
 mod leftover;
 mod logs;
+mod openapi;
 mod outcome;
 mod pagination;
+pub mod places;
 mod query;
 mod routes;
+mod schema;
 pub mod server;
 mod submission;
 mod wait;
@@ -62,6 +66,10 @@ pub struct ApiState {
     pub ambient: Arc<dyn Ambient>,
     /// The keys checked lately.
     pub keys: Arc<auth::Keys>,
+    /// What each customer may still ask.
+    pub admission: Arc<admission::Admission>,
+    /// What may go on at once.
+    pub places: Arc<places::Places>,
     /// The mutations in flight: whoever stops the process closes it and waits for it.
     pub mutations: TaskTracker,
 }
@@ -83,6 +91,8 @@ impl ApiState {
             metrics,
             ambient,
             keys: Arc::default(),
+            admission: Arc::default(),
+            places: Arc::default(),
             mutations: TaskTracker::new(),
         }
     }
@@ -92,11 +102,18 @@ impl ApiState {
         self.keys.invalidate(key);
     }
 
-    /// Runs a mutation to its end, whether or not the client waits for it.
+    /// Runs a mutation to its end, whether or not the client waits for it. Until then it keeps the
+    /// place of its request.
     async fn detached<T: Send + 'static>(
         &self,
         mutation: impl Future<Output = Result<T, ApiError>> + Send + 'static,
     ) -> Result<T, ApiError> {
+        let place = places::current();
+        let mutation = async move {
+            let result = mutation.await;
+            drop(place);
+            result
+        };
         let mutation = self.mutations.track_future(mutation.in_current_span());
         let task = tokio::spawn(mutation);
         match task.await {
@@ -121,7 +138,7 @@ pub fn router(state: ApiState) -> Router {
     let mut router = Router::new();
     for route in routes::all() {
         let check = middleware::from_fn_with_state((state.clone(), route.access), auth::check);
-        router = router.route(route.path, route.handler.route_layer(check));
+        router = router.route(&route.path, route.handler.route_layer(check));
     }
     router
         .fallback(|| async { ApiError::not_found("route") })

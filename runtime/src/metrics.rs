@@ -49,6 +49,8 @@ catalogue! {
         "Requests answered, by route template (`none`: no such route).";
     HTTP_REQUEST_SECONDS = "niyanta_http_request_seconds", Histogram, ["method", "route"],
         "Time from the end of a request's header to the start of its answer; includes the wait of long-polls.";
+    HTTP_SHED = "niyanta_http_shed_total", Counter, ["what"],
+        "Requests answered 503 because too many `requests`, too many `waiting` ones or too many `bytes` of bodies were there, in all or of one customer.";
     EVENTS = "niyanta_events_total", Counter, ["kind"],
         "Events that core was given.";
     EFFECTS = "niyanta_effects_total", Counter, ["kind"],

@@ -10,6 +10,7 @@ use super::{
     outcome,
     pagination::{Pagination, Paging, Question, RECORDS, RESOURCES},
     query::Params,
+    schema,
 };
 use crate::store::{Json as JsonValue, WorkerFilter, WorkerView, WorkerWish};
 use axum::{Json, extract::State, http::StatusCode};
@@ -18,6 +19,14 @@ use niyanta_core::{fleet::WorkerDesired, ids::WorkerId, time::Duration};
 type OptionalBody = OptionalJsonBody<BODY_BYTES_MAX>;
 type Accepted = (StatusCode, Json<Worker>);
 
+/// List workers.
+#[utoipa::path(
+    get, path = "/v1/admin/workers", tag = "operators",
+    params(schema::WorkersQuery),
+    responses(
+        (status = 200, description = "A page", body = WorkerList),
+    )
+)]
 pub(crate) async fn workers(
     State(state): State<ApiState>,
     _operator: Operator,
@@ -40,6 +49,15 @@ pub(crate) async fn workers(
     }))
 }
 
+/// Give a worker no new work.
+#[utoipa::path(
+    post, path = "/v1/admin/workers/{worker_id}/drain", tag = "operators",
+    request_body = Option<schema::DrainBody>,
+    responses(
+        (status = 202, description = "The wish is recorded", body = Worker),
+        (status = 422, description = "Breaks the schema"),
+    )
+)]
 pub(crate) async fn drain(
     State(state): State<ApiState>,
     operator: Operator,
@@ -52,6 +70,15 @@ pub(crate) async fn drain(
     wish(state, operator, worker, WorkerDesired::Drain, deadline).await
 }
 
+/// Give a drained worker work again.
+#[utoipa::path(
+    post, path = "/v1/admin/workers/{worker_id}/undrain", tag = "operators",
+    request_body = Option<schema::EmptyBody>,
+    responses(
+        (status = 202, description = "The wish is recorded", body = Worker),
+        (status = 422, description = "Breaks the schema"),
+    )
+)]
 pub(crate) async fn undrain(
     State(state): State<ApiState>,
     operator: Operator,
@@ -68,6 +95,13 @@ pub(crate) async fn undrain(
     wish(state, operator, worker, WorkerDesired::Run, None).await
 }
 
+/// End a worker's incarnation and redistribute its work.
+#[utoipa::path(
+    delete, path = "/v1/admin/workers/{worker_id}", tag = "operators",
+    responses(
+        (status = 202, description = "The wish is recorded", body = Worker),
+    )
+)]
 pub(crate) async fn remove(
     State(state): State<ApiState>,
     operator: Operator,
@@ -110,6 +144,13 @@ async fn wish(
     Ok((StatusCode::ACCEPTED, Json(view.await?.into())))
 }
 
+/// List coordinators.
+#[utoipa::path(
+    get, path = "/v1/admin/coordinators", tag = "operators",
+    responses(
+        (status = 200, description = "Those that are up", body = CoordinatorList),
+    )
+)]
 pub(crate) async fn coordinators(
     State(state): State<ApiState>,
     _operator: Operator,
@@ -123,6 +164,14 @@ pub(crate) async fn coordinators(
     }))
 }
 
+/// Show what admins did.
+#[utoipa::path(
+    get, path = "/v1/admin/audit", tag = "operators",
+    params(schema::RecordsQuery),
+    responses(
+        (status = 200, description = "A page", body = AdminAuditList),
+    )
+)]
 pub(crate) async fn audit(
     State(state): State<ApiState>,
     _operator: Operator,

@@ -24,7 +24,7 @@ use axum::{
     extract::{FromRequestParts, Request, State},
     http::{HeaderMap, header, request::Parts},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use niyanta_core::{ids::CustomerId, time::WallTime};
 use std::{
@@ -56,6 +56,15 @@ pub enum Principal {
     Customer(CustomerId, KeyId),
     /// An operator, by this key.
     Admin(KeyId),
+}
+
+impl Principal {
+    /// The key it came with.
+    pub(crate) const fn key(self) -> KeyId {
+        match self {
+            Self::Customer(_, key) | Self::Admin(key) => key,
+        }
+    }
 }
 
 /// The customer for whom a handler acts. Can only come from a checked key.
@@ -129,7 +138,8 @@ impl FromRequestParts<ApiState> for Operator {
     }
 }
 
-/// Checks the key of a request to a guarded route, before its handler runs.
+/// Checks the key of a request to a guarded route before its handler runs, gives it a place among
+/// the others, and takes a token of its customer: all before the body is read.
 pub(crate) async fn check(
     State((state, access)): State<(ApiState, Access)>,
     mut request: Request,
@@ -145,8 +155,31 @@ pub(crate) async fn check(
         (Access::Admin, Principal::Customer(..)) => return Err(operators_only()),
         (Access::Public | Access::Customer, _) | (Access::Admin, Principal::Admin(_)) => {}
     }
+    let (holder, limited) = match (access, principal) {
+        (Access::Customer, Principal::Customer(customer, _)) => (Some(customer), Some(customer)),
+        (Access::Public | Access::Admin, Principal::Customer(customer, _)) => {
+            (Some(customer), None)
+        }
+        (_, Principal::Admin(_)) => (None, None),
+    };
     request.extensions_mut().insert(principal);
-    Ok(next.run(request).await)
+    let place = state.places.admit(holder)?;
+    let answering = async {
+        let Some(customer) = limited else {
+            return next.run(request).await;
+        };
+        let (mut response, allowance) = match state.admission.take(&state, customer).await {
+            Ok(allowance) => (next.run(request).await, Some(allowance)),
+            Err((error, allowance)) => (error.into_response(), allowance),
+        };
+        if let Some(allowance) = allowance {
+            allowance.write(response.headers_mut());
+        }
+        response
+    };
+    let mut response = place.run(answering).await;
+    response.extensions_mut().insert(principal);
+    Ok(response)
 }
 
 fn principal(parts: &Parts) -> Result<Principal, ApiError> {

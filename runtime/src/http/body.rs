@@ -1,8 +1,10 @@
-//! Reading a request: its body within limits of size and time, and the ids in its path.
+//! Reading a request: its body within limits of size and time and within what this process has room
+//! for, and the ids in its path.
 
 use super::{
     ApiState, REQUEST_READ,
     error::{ApiError, Code},
+    places,
 };
 use crate::store::Json;
 use axum::{
@@ -76,7 +78,8 @@ async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
     if announced > bytes_max {
         return Err(too_large(bytes_max));
     }
-    let mut bytes = Vec::with_capacity(announced);
+    let mut bytes = Vec::with_capacity(announced.min(FREE_BYTES));
+    let mut room = FREE_BYTES;
     let mut chunks = body.into_data_stream();
     loop {
         let Ok(chunk) = timeout_at(deadline, chunks.next()).await else {
@@ -89,10 +92,24 @@ async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, ApiError> {
             Some(Ok(chunk)) if bytes.len() + chunk.len() > bytes_max => {
                 return Err(too_large(bytes_max));
             }
-            Some(Ok(chunk)) => bytes.extend_from_slice(&chunk),
+            Some(Ok(chunk)) => {
+                let wanted = bytes.len() + chunk.len();
+                if wanted > room {
+                    // Twice what is there, so that it is seldom asked for; never beyond the most.
+                    let grown = (room * 2).max(wanted).min(bytes_max);
+                    if let Some(place) = places::current() {
+                        place.grow(grown - room)?;
+                    }
+                    room = grown;
+                }
+                bytes.extend_from_slice(&chunk);
+            }
         }
     }
 }
+
+/// The part of a body that is held without asking for room.
+const FREE_BYTES: usize = 64 << 10;
 
 fn too_large(bytes_max: usize) -> ApiError {
     let detail = format!("the body is larger than {bytes_max} bytes");

@@ -10,6 +10,7 @@ use super::{
     outcome,
     pagination::{Paging, Question, RESOURCES, read_row_place, row_place},
     query::Params,
+    schema,
     submission::{PAYLOAD_BYTES_MAX, RETRIES_MAX, TIMEOUT_SECONDS_MAX},
     workloads::ascending,
 };
@@ -23,6 +24,16 @@ use serde_json::{Map, json};
 
 type Body = JsonBody<BODY_BYTES_MAX>;
 
+/// Register a workload type.
+#[utoipa::path(
+    post, path = "/v1/workload-configs", tag = "workload configs",
+    request_body = schema::ConfigBody,
+    responses(
+        (status = 201, description = "Registered", body = Config),
+        (status = 409, description = "The customer has another config of this type"),
+        (status = 422, description = "Breaks the schema"),
+    )
+)]
 pub(crate) async fn create(
     State(state): State<ApiState>,
     tenant: Tenant,
@@ -52,6 +63,14 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(created.await?.into())))
 }
 
+/// List workload types.
+#[utoipa::path(
+    get, path = "/v1/workload-configs", tag = "workload configs",
+    params(schema::ResourcesQuery),
+    responses(
+        (status = 200, description = "A page", body = ConfigList),
+    )
+)]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     tenant: Tenant,
@@ -78,6 +97,13 @@ pub(crate) async fn list(
     }))
 }
 
+/// Show a workload type.
+#[utoipa::path(
+    get, path = "/v1/workload-configs/{config_id}", tag = "workload configs",
+    responses(
+        (status = 200, description = "The config", body = Config),
+    )
+)]
 pub(crate) async fn show(
     State(state): State<ApiState>,
     tenant: Tenant,
@@ -89,6 +115,18 @@ pub(crate) async fn show(
     found.map(|row| Json(row.into())).ok_or_else(missing)
 }
 
+/// Replace a workload type.
+///
+/// Workloads that were submitted keep what they copied.
+#[utoipa::path(
+    put, path = "/v1/workload-configs/{config_id}", tag = "workload configs",
+    request_body = schema::ConfigBody,
+    responses(
+        (status = 200, description = "Replaced", body = Config),
+        (status = 409, description = "The customer has another config of this type"),
+        (status = 422, description = "Breaks the schema"),
+    )
+)]
 pub(crate) async fn replace(
     State(state): State<ApiState>,
     tenant: Tenant,
@@ -111,6 +149,14 @@ pub(crate) async fn replace(
     Ok(Json(replaced.await?.into()))
 }
 
+/// Delete a workload type.
+#[utoipa::path(
+    delete, path = "/v1/workload-configs/{config_id}", tag = "workload configs",
+    responses(
+        (status = 204, description = "Deleted"),
+        (status = 409, description = "A workload that has not ended uses it"),
+    )
+)]
 pub(crate) async fn delete(
     State(state): State<ApiState>,
     tenant: Tenant,

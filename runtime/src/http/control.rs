@@ -7,10 +7,12 @@ use super::{
     ApiState, BODY_BYTES_MAX,
     auth::Tenant,
     body::{OptionalJsonBody, PathId},
+    dto::Workload,
     error::{ApiError, Code},
     json::{Errors, Fields},
     outcome,
     query::Params,
+    schema,
     workloads::workload_answer,
 };
 use crate::store::{Json as JsonValue, Wish, WishOutcome, WorkloadView};
@@ -26,6 +28,19 @@ use niyanta_core::{
 
 type OptionalBody = OptionalJsonBody<BODY_BYTES_MAX>;
 
+/// Ask for a workload to be stopped for good.
+#[utoipa::path(
+    post, path = "/v1/workloads/{workload_id}/cancel", tag = "workloads",
+    params(("If-Match" = Option<String>, Header, pattern = "^(\\*|\"[0-9]{1,18}\")$", description = "Only if the version is this one")),
+    request_body = Option<schema::ControlBody>,
+    responses(
+        (status = 200, description = "Wish and status say so already", body = Workload, headers(("ETag" = String, description = "The version, in quotes"))),
+        (status = 202, description = "The wish is recorded; the status follows once it is true", body = Workload, headers(("ETag" = String, description = "The version, in quotes"))),
+        (status = 409, description = "It has ended otherwise, or is being cancelled"),
+        (status = 412, description = "The version is not the one in If-Match"),
+        (status = 422, description = "Breaks the schema"),
+    )
+)]
 pub(crate) async fn cancel(
     state: State<ApiState>,
     tenant: Tenant,
@@ -46,6 +61,19 @@ pub(crate) async fn cancel(
     .await
 }
 
+/// Ask for a workload to checkpoint and stop until it is resumed.
+#[utoipa::path(
+    post, path = "/v1/workloads/{workload_id}/pause", tag = "workloads",
+    params(("If-Match" = Option<String>, Header, pattern = "^(\\*|\"[0-9]{1,18}\")$", description = "Only if the version is this one")),
+    request_body = Option<schema::ControlBody>,
+    responses(
+        (status = 200, description = "Wish and status say so already", body = Workload, headers(("ETag" = String, description = "The version, in quotes"))),
+        (status = 202, description = "The wish is recorded; the status follows once it is true", body = Workload, headers(("ETag" = String, description = "The version, in quotes"))),
+        (status = 409, description = "It has ended otherwise, or is being cancelled"),
+        (status = 412, description = "The version is not the one in If-Match"),
+        (status = 422, description = "Breaks the schema"),
+    )
+)]
 pub(crate) async fn pause(
     state: State<ApiState>,
     tenant: Tenant,
@@ -58,6 +86,19 @@ pub(crate) async fn pause(
     control(state.0, tenant, workload.0, Desired::Pause, headers, body.0).await
 }
 
+/// Ask for a paused workload to go on from its last checkpoint.
+#[utoipa::path(
+    post, path = "/v1/workloads/{workload_id}/resume", tag = "workloads",
+    params(("If-Match" = Option<String>, Header, pattern = "^(\\*|\"[0-9]{1,18}\")$", description = "Only if the version is this one")),
+    request_body = Option<schema::ControlBody>,
+    responses(
+        (status = 200, description = "Wish and status say so already", body = Workload, headers(("ETag" = String, description = "The version, in quotes"))),
+        (status = 202, description = "The wish is recorded; the status follows once it is true", body = Workload, headers(("ETag" = String, description = "The version, in quotes"))),
+        (status = 409, description = "It has ended otherwise, or is being cancelled"),
+        (status = 412, description = "The version is not the one in If-Match"),
+        (status = 422, description = "Breaks the schema"),
+    )
+)]
 pub(crate) async fn resume(
     state: State<ApiState>,
     tenant: Tenant,

@@ -10,6 +10,7 @@ use super::{
     outcome,
     pagination::{Paging, Question, RESOURCES, read_row_place, row_place},
     query::Params,
+    schema,
     workloads::ascending,
 };
 use crate::store::{
@@ -21,6 +22,13 @@ use std::ops::RangeInclusive;
 
 type Body = JsonBody<BODY_BYTES_MAX>;
 
+/// Show the account, its limits and its use.
+#[utoipa::path(
+    get, path = "/v1/customer", tag = "customer",
+    responses(
+        (status = 200, description = "The customer", body = Customer),
+    )
+)]
 pub(crate) async fn own(
     State(state): State<ApiState>,
     tenant: Tenant,
@@ -30,6 +38,13 @@ pub(crate) async fn own(
     find(&state, tenant.customer()).await
 }
 
+/// Show a customer.
+#[utoipa::path(
+    get, path = "/v1/admin/customers/{customer_id}", tag = "operators",
+    responses(
+        (status = 200, description = "The customer", body = Customer),
+    )
+)]
 pub(crate) async fn show(
     State(state): State<ApiState>,
     _operator: Operator,
@@ -45,6 +60,15 @@ async fn find(state: &ApiState, customer: CustomerId) -> Result<Json<Customer>, 
     found.map(|view| Json(view.into())).ok_or_else(missing)
 }
 
+/// Create a customer.
+#[utoipa::path(
+    post, path = "/v1/admin/customers", tag = "operators",
+    request_body = schema::NewCustomerBody,
+    responses(
+        (status = 201, description = "Created", body = Customer),
+        (status = 422, description = "Breaks the schema"),
+    )
+)]
 pub(crate) async fn create(
     State(state): State<ApiState>,
     operator: Operator,
@@ -72,6 +96,14 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(created.await?.into())))
 }
 
+/// List customers.
+#[utoipa::path(
+    get, path = "/v1/admin/customers", tag = "operators",
+    params(schema::ResourcesQuery),
+    responses(
+        (status = 200, description = "A page", body = CustomerList),
+    )
+)]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     _operator: Operator,
@@ -97,6 +129,15 @@ pub(crate) async fn list(
     }))
 }
 
+/// Change name, tier or limits of a customer.
+#[utoipa::path(
+    patch, path = "/v1/admin/customers/{customer_id}", tag = "operators",
+    request_body = schema::CustomerPatchBody,
+    responses(
+        (status = 200, description = "Changed", body = Customer),
+        (status = 422, description = "Breaks the schema"),
+    )
+)]
 pub(crate) async fn patch(
     State(state): State<ApiState>,
     operator: Operator,

@@ -2,7 +2,7 @@
 //!
 //! Fields stand in the contract's order and every one is always written: absent values are `null`.
 
-use super::{error::Problem, pagination::Pagination};
+use super::{error::Problem, pagination::Pagination, schema};
 use crate::{
     status::{KnownLeader, NodeStatus},
     store::{
@@ -14,6 +14,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use niyanta_core::{scheduling::PendingCode, time::WallTime, workload::Status};
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc};
+use utoipa::ToSchema;
 
 /// A moment as it is written: RFC 3339 in UTC, with microseconds.
 pub(crate) fn moment(time: WallTime) -> String {
@@ -30,7 +31,7 @@ fn moments(time: Option<WallTime>) -> Option<String> {
 /// One list, under the name of what it holds.
 macro_rules! list {
     ($name:ident { $plural:ident: $of:ty }) => {
-        #[derive(Debug, Serialize)]
+        #[derive(Debug, Serialize, ToSchema)]
         pub(crate) struct $name {
             pub(crate) $plural: Vec<$of>,
             pub(crate) pagination: Pagination,
@@ -59,19 +60,22 @@ list!(AdminAuditList {
 });
 
 /// Why a workload waits.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PendingReason {
+    #[schema(value_type = schema::PendingReasonCode)]
     code: &'static str,
     detail: String,
 }
 
 /// A workload.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Workload {
     workload_id: String,
     customer_id: String,
     workload_type: String,
+    #[schema(value_type = schema::WorkloadStatus)]
     status: &'static str,
+    #[schema(value_type = schema::WorkloadDesired)]
     desired: &'static str,
     pending_reason: Option<PendingReason>,
     priority: u16,
@@ -81,20 +85,30 @@ pub(crate) struct Workload {
     attempt: u32,
     retry_count: u32,
     loss_count: u32,
+    #[schema(value_type = Object)]
     input_params: Json,
     result_data: Option<Json>,
     error_message: Option<String>,
+    #[schema(value_type = Option<schema::ErrorKind>)]
     error_type: Option<&'static str>,
+    #[schema(value_type = Option<Object>)]
     affinity_rules: Option<Json>,
     timeout_seconds: u32,
     max_retries: u32,
+    #[schema(value_type = schema::OnLeaseLossChoice)]
     on_lease_loss: &'static str,
     labels: BTreeMap<String, String>,
+    #[schema(format = DateTime)]
     run_after: Option<String>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     scheduled_at: Option<String>,
+    #[schema(format = DateTime)]
     started_at: Option<String>,
+    #[schema(format = DateTime)]
     completed_at: Option<String>,
+    #[schema(format = DateTime)]
     updated_at: String,
     version: i64,
 }
@@ -162,11 +176,18 @@ fn pending_reason(
     })
 }
 
+/// What became of each submission of a batch, in the same order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BatchResults {
+    pub(crate) results: Vec<BatchResult>,
+}
+
 /// What became of one submission of a batch.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BatchResult {
     pub(crate) status: u16,
     pub(crate) workload: Option<Workload>,
+    #[schema(value_type = Option<schema::ProblemBody>)]
     pub(crate) error: Option<serde_json::Value>,
 }
 
@@ -183,18 +204,23 @@ impl BatchResult {
 }
 
 /// A workload config.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Config {
     config_id: String,
     workload_type: String,
     description: Option<String>,
+    #[schema(value_type = Object)]
     config_json: Json,
+    #[schema(value_type = schema::ResourceLimits)]
     resource_limits: Json,
     checkpoint_interval_sec: u32,
     max_retries: u32,
     timeout_seconds: u32,
+    #[schema(value_type = schema::OnLeaseLossChoice)]
     on_lease_loss: &'static str,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -218,15 +244,17 @@ impl From<ConfigRow> for Config {
 }
 
 /// An audit event of a workload.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AuditEvent {
     sequence: i64,
     event_type: &'static str,
+    #[schema(format = DateTime)]
     timestamp: String,
     actor_type: String,
     actor_id: Option<String>,
     attempt: u32,
     generation: u64,
+    #[schema(value_type = Object)]
     details: Json,
 }
 
@@ -246,9 +274,10 @@ impl From<AuditRow> for AuditEvent {
 }
 
 /// A log line.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Log {
     sequence: u64,
+    #[schema(format = DateTime)]
     timestamp: String,
     level: String,
     message: String,
@@ -268,25 +297,30 @@ impl From<LogRow> for Log {
 }
 
 /// An open attempt of a worker.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Running {
     workload_id: String,
     attempt: u32,
 }
 
 /// A worker.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Worker {
     worker_id: String,
     incarnation: String,
+    #[schema(value_type = schema::WorkerState)]
     status: &'static str,
+    #[schema(value_type = schema::WorkerWanted)]
     desired: &'static str,
     capabilities: Vec<String>,
     capacity_total: u32,
     capacity_used: usize,
+    #[schema(value_type = BTreeMap<String, String>)]
     tags: BTreeMap<Arc<str>, Arc<str>>,
     version: String,
+    #[schema(format = DateTime)]
     last_heartbeat: Option<String>,
+    #[schema(format = DateTime)]
     registered_at: String,
     running: Vec<Running>,
 }
@@ -315,7 +349,7 @@ impl From<WorkerView> for Worker {
 }
 
 /// A coordinator.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Coordinator {
     coordinator_id: String,
     incarnation: String,
@@ -323,7 +357,9 @@ pub(crate) struct Coordinator {
     generation: u64,
     address: String,
     version: String,
+    #[schema(format = DateTime)]
     started_at: String,
+    #[schema(format = DateTime)]
     last_seen: String,
 }
 
@@ -342,7 +378,7 @@ impl From<CoordinatorRow> for Coordinator {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct LimitsInForce {
     max_concurrent_workloads: u32,
     max_queue_depth: u32,
@@ -361,20 +397,22 @@ impl From<Limits> for LimitsInForce {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Usage {
     running: i64,
     queued: i64,
 }
 
 /// A customer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Customer {
     customer_id: String,
     name: String,
+    #[schema(value_type = schema::CustomerTier)]
     tier: &'static str,
     limits: LimitsInForce,
     usage: Usage,
+    #[schema(format = DateTime)]
     created_at: String,
 }
 
@@ -395,15 +433,19 @@ impl From<CustomerView> for Customer {
 }
 
 /// An API key, without its secret.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Key {
     key_id: String,
     customer_id: Option<String>,
     name: String,
     prefix: String,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     expires_at: Option<String>,
+    #[schema(format = DateTime)]
     last_used_at: Option<String>,
+    #[schema(format = DateTime)]
     revoked_at: Option<String>,
 }
 
@@ -423,7 +465,7 @@ impl From<KeyRow> for Key {
 }
 
 /// An API key in the answer that makes it: the only one with the secret.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct CreatedKey {
     #[serde(flatten)]
     pub(crate) key: Key,
@@ -431,13 +473,15 @@ pub(crate) struct CreatedKey {
 }
 
 /// What an admin did.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AdminAuditEvent {
     sequence: i64,
+    #[schema(format = DateTime)]
     timestamp: String,
     actor_id: String,
     action: String,
     subject: String,
+    #[schema(value_type = Object)]
     details: Json,
 }
 

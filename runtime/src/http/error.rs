@@ -139,6 +139,18 @@ impl Code {
     pub const fn as_str(self) -> &'static str {
         self.parts().0
     }
+
+    /// Its own status. `INVALID_INPUT` is also told with 422.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        self.parts().1
+    }
+
+    /// What it says, for people.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.parts().2
+    }
 }
 
 /// One thing that is wrong with the input, and where.

@@ -1,11 +1,13 @@
 //! The outermost layer: what is the same for every request and every answer.
 //!
 //! Request id, span, limits of address and headers, the response deadline, panics, the body of
-//! problems, and the counters. It stands outside routing's answers too (404, 405), so nothing
+//! problems, the
+//! access log and the counters. It stands outside routing's answers too (404, 405), so nothing
 //! leaves without a request id, and no error leaves in another form.
 
 use super::{
     ApiState, RESPONSE,
+    auth::Principal,
     error::{ApiError, Code},
     leftover::Leftover,
 };
@@ -56,6 +58,7 @@ pub(crate) async fn finish(
         method,
         route = &*route,
         request_id = &*id,
+        key = field::Empty,
         status = field::Empty,
         latency_ms = field::Empty,
     );
@@ -83,7 +86,13 @@ pub(crate) async fn finish(
     let latency = start.elapsed();
     span.record("status", status.as_u16());
     span.record("latency_ms", latency.as_secs_f64() * 1e3);
-    span.in_scope(|| tracing::debug!("answered"));
+    if let Some(principal) = response.extensions().get::<Principal>() {
+        span.record("key", field::display(principal.key()));
+    }
+    span.in_scope(|| match &*route {
+        "/health" | "/ready" | "/metrics" => tracing::debug!("answered"),
+        _ => tracing::info!(target: "niyanta::access", "answered"),
+    });
     let labels = [
         ("method", method.to_owned()),
         ("route", route.to_string()),

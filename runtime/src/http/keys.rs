@@ -11,11 +11,23 @@ use super::{
     outcome,
     pagination::{Paging, Question, RESOURCES, read_row_place, row_place},
     query::Params,
+    schema,
 };
 use crate::store::{Json as JsonValue, KeyId, KeyRecord, KeyRow, Page};
 use axum::{Json, extract::State, http::StatusCode};
 use niyanta_core::{ids::CustomerId, time::WallTime};
 
+/// Issue an API key.
+///
+/// The secret is shown in this answer alone.
+#[utoipa::path(
+    post, path = "/v1/admin/customers/{customer_id}/api-keys", tag = "operators",
+    request_body = Option<schema::NewKeyBody>,
+    responses(
+        (status = 201, description = "Issued", body = CreatedKey),
+        (status = 422, description = "Breaks the schema"),
+    )
+)]
 pub(crate) async fn create(
     State(state): State<ApiState>,
     operator: Operator,
@@ -57,6 +69,14 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(CreatedKey { key, secret })))
 }
 
+/// List the API keys of a customer.
+#[utoipa::path(
+    get, path = "/v1/admin/customers/{customer_id}/api-keys", tag = "operators",
+    params(schema::KeysQuery),
+    responses(
+        (status = 200, description = "A page", body = KeyList),
+    )
+)]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     _operator: Operator,
@@ -82,6 +102,13 @@ pub(crate) async fn list(
     }))
 }
 
+/// Revoke an API key.
+#[utoipa::path(
+    delete, path = "/v1/admin/api-keys/{key_id}", tag = "operators",
+    responses(
+        (status = 204, description = "Revoked: everywhere within 5 s"),
+    )
+)]
 pub(crate) async fn revoke(
     State(state): State<ApiState>,
     operator: Operator,

@@ -12,7 +12,9 @@ use super::{
     error::ApiError,
     outcome,
     pagination::{Paging, Question, RECORDS},
+    places::{Place, Taken},
     query::Params,
+    schema,
 };
 use crate::store::{LogFilter, LogRow};
 use axum::{
@@ -35,11 +37,20 @@ use tokio::{
     time::{Duration, sleep},
 };
 
+/// Show what a workload wrote, or follow it.
+#[utoipa::path(
+    get, path = "/v1/workloads/{workload_id}/logs", tag = "workloads",
+    params(schema::LogsQuery, ("Last-Event-ID" = Option<String>, Header, pattern = "^[A-Za-z0-9_-]{0,100}$", description = "With `follow`: as `cursor`")),
+    responses(
+        (status = 200, description = "A page; or with `follow`, a stream of the events `log` and, at last, `end`", content((LogList = "application/json"), (String = "text/event-stream"))),
+    )
+)]
 pub(crate) async fn logs(
     State(state): State<ApiState>,
     tenant: Tenant,
     PathId(workload): PathId<WorkloadId>,
     headers: HeaderMap,
+    waits: Place,
     mut params: Params,
 ) -> Result<Response, ApiError> {
     let customer = tenant.customer();
@@ -60,7 +71,8 @@ pub(crate) async fn logs(
         until,
     };
     if follow {
-        return follow_logs(state, customer, workload, filter, paging).await;
+        let waiting = waits.wait()?;
+        return follow_logs(state, (customer, workload), filter, paging, waiting).await;
     }
     let rows = paging.rows();
     let found = outcome::read(|| state.store.logs(customer, workload, &filter, rows)).await?;
@@ -90,6 +102,8 @@ struct Follower {
     workload: WorkloadId,
     filter: LogFilter,
     paging: Paging,
+    /// Given back when the stream ends.
+    _waiting: Taken,
     step: Step,
     pause: Duration,
 }
@@ -105,10 +119,10 @@ enum Step {
 
 async fn follow_logs(
     state: ApiState,
-    customer: CustomerId,
-    workload: WorkloadId,
+    (customer, workload): (CustomerId, WorkloadId),
     filter: LogFilter,
     paging: Paging,
+    waiting: Taken,
 ) -> Result<Response, ApiError> {
     let found = outcome::read(|| state.store.workload(customer, workload)).await?;
     found.ok_or_else(|| ApiError::not_found("workload"))?;
@@ -118,6 +132,7 @@ async fn follow_logs(
         workload,
         filter,
         paging,
+        _waiting: waiting,
         step: Step::Live,
         pause: FIRST_LOOK,
     };

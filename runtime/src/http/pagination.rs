@@ -10,6 +10,7 @@ use niyanta_core::time::WallTime;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::{fmt::Write as _, ops::RangeInclusive};
+use utoipa::ToSchema;
 
 /// How many rows a page has.
 #[derive(Debug, Clone)]
@@ -128,7 +129,7 @@ impl Paging {
 }
 
 /// What a list says of its next page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default, ToSchema)]
 pub(crate) struct Pagination {
     next_cursor: Option<String>,
     has_more: bool,

@@ -1,173 +1,89 @@
-//! The table of routes: the one list from which the router, and the tests of who may do what, are
-//! made.
+//! The table of routes: the one list from which the router, the document, and the tests of who may
+//! do what, are made.
+//!
+//! Method and path stand at the handler (`#[utoipa::path]`), and are read from there alone, so the
+//! document cannot say another thing than the router does. Who may use a route stands here.
 
 use super::{
-    ApiState, admin, auth::Access, configs, control, customers, health, keys, logs, workloads,
+    ApiState, admin, auth::Access, configs, control, customers, health, keys, logs, openapi,
+    workloads,
 };
-use axum::{
-    handler::Handler,
-    http::Method,
-    routing::{MethodFilter, MethodRouter, on},
-};
+use axum::{http::Method, routing::MethodRouter};
+use utoipa::openapi::{PathItem, RefOr, Schema, path::Operation};
+use utoipa_axum::router::UtoipaMethodRouter;
 
 /// One route.
 pub(crate) struct Route {
     /// How it is asked.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the tests of who may do what read it")
-    )]
     pub(crate) method: Method,
     /// Its path, with names for what varies.
-    pub(crate) path: &'static str,
+    pub(crate) path: String,
     /// Who may use it.
     pub(crate) access: Access,
     /// What answers.
     pub(crate) handler: MethodRouter<ApiState>,
+    /// What its handler says of it.
+    pub(crate) operation: Operation,
+    /// The schemas that it names.
+    pub(crate) schemas: Vec<(String, RefOr<Schema>)>,
 }
 
-fn route<H, T>(method: Method, path: &'static str, access: Access, handler: H) -> Route
-where
-    H: Handler<T, ApiState>,
-    T: 'static,
-{
-    let filter = MethodFilter::try_from(method.clone());
-    // The table below holds methods that axum knows.
-    let filter = filter.unwrap_or(MethodFilter::TRACE);
-    Route {
-        method,
-        path,
-        access,
-        handler: on(filter, handler),
+impl Route {
+    fn new(
+        access: Access,
+        (schemas, paths, handler): UtoipaMethodRouter<ApiState>,
+    ) -> Option<Self> {
+        let (path, item) = paths.paths.into_iter().next()?;
+        let (method, operation) = only_operation(item)?;
+        Some(Self {
+            method,
+            path,
+            access,
+            handler,
+            operation,
+            schemas,
+        })
     }
+}
+
+fn only_operation(item: PathItem) -> Option<(Method, Operation)> {
+    let operations = [
+        (Method::GET, item.get),
+        (Method::POST, item.post),
+        (Method::PUT, item.put),
+        (Method::PATCH, item.patch),
+        (Method::DELETE, item.delete),
+    ];
+    let mut found = operations
+        .into_iter()
+        .filter_map(|(method, operation)| operation.map(|operation| (method, operation)));
+    found.next()
+}
+
+/// Routes of one access; each handler carries its method and path.
+macro_rules! routes {
+    ($access:expr; $($module:ident :: $handler:ident),+ $(,)?) => {
+        [$(Route::new($access, utoipa_axum::routes!($module::$handler))),+]
+    };
 }
 
 /// Every route.
 pub(crate) fn all() -> Vec<Route> {
-    let mut routes = public();
-    routes.extend(customer());
-    routes.extend(operator());
-    routes
-}
-
-fn public() -> Vec<Route> {
-    let get = |path, handler: MethodRouter<ApiState>| Route {
-        method: Method::GET,
-        path,
-        access: Access::Public,
-        handler,
-    };
-    vec![
-        get("/health", axum::routing::get(health::health)),
-        get("/ready", axum::routing::get(health::ready)),
-        get("/metrics", axum::routing::get(health::metrics)),
-    ]
-}
-
-fn customer() -> Vec<Route> {
-    const WORKLOADS: &str = "/v1/workloads";
-    const CONFIGS: &str = "/v1/workload-configs";
-    const CONFIG: &str = "/v1/workload-configs/{config_id}";
-    let (get, post) = (Method::GET, Method::POST);
-    let of = Access::Customer;
-    vec![
-        route(post.clone(), WORKLOADS, of, workloads::submit),
-        route(get.clone(), WORKLOADS, of, workloads::list),
-        route(
-            post.clone(),
-            "/v1/workloads:batch",
-            of,
-            workloads::submit_batch,
-        ),
-        route(
-            get.clone(),
-            "/v1/workloads/{workload_id}",
-            of,
-            workloads::show,
-        ),
-        route(
-            post.clone(),
-            "/v1/workloads/{workload_id}/cancel",
-            of,
-            control::cancel,
-        ),
-        route(
-            post.clone(),
-            "/v1/workloads/{workload_id}/pause",
-            of,
-            control::pause,
-        ),
-        route(
-            post.clone(),
-            "/v1/workloads/{workload_id}/resume",
-            of,
-            control::resume,
-        ),
-        route(
-            get.clone(),
-            "/v1/workloads/{workload_id}/logs",
-            of,
-            logs::logs,
-        ),
-        route(
-            get.clone(),
-            "/v1/workloads/{workload_id}/audit",
-            of,
-            workloads::audit,
-        ),
-        route(post, CONFIGS, of, configs::create),
-        route(get.clone(), CONFIGS, of, configs::list),
-        route(get.clone(), CONFIG, of, configs::show),
-        route(Method::PUT, CONFIG, of, configs::replace),
-        route(Method::DELETE, CONFIG, of, configs::delete),
-        route(get, "/v1/customer", of, customers::own),
-    ]
-}
-
-fn operator() -> Vec<Route> {
-    const CUSTOMERS: &str = "/v1/admin/customers";
-    const CUSTOMER: &str = "/v1/admin/customers/{customer_id}";
-    const KEYS: &str = "/v1/admin/customers/{customer_id}/api-keys";
-    let (get, post) = (Method::GET, Method::POST);
-    let of = Access::Admin;
-    vec![
-        route(get.clone(), "/v1/admin/workers", of, admin::workers),
-        route(
-            post.clone(),
-            "/v1/admin/workers/{worker_id}/drain",
-            of,
-            admin::drain,
-        ),
-        route(
-            post.clone(),
-            "/v1/admin/workers/{worker_id}/undrain",
-            of,
-            admin::undrain,
-        ),
-        route(
-            Method::DELETE,
-            "/v1/admin/workers/{worker_id}",
-            of,
-            admin::remove,
-        ),
-        route(post.clone(), CUSTOMERS, of, customers::create),
-        route(get.clone(), CUSTOMERS, of, customers::list),
-        route(get.clone(), CUSTOMER, of, customers::show),
-        route(Method::PATCH, CUSTOMER, of, customers::patch),
-        route(post, KEYS, of, keys::create),
-        route(get.clone(), KEYS, of, keys::list),
-        route(
-            Method::DELETE,
-            "/v1/admin/api-keys/{key_id}",
-            of,
-            keys::revoke,
-        ),
-        route(
-            get.clone(),
-            "/v1/admin/coordinators",
-            of,
-            admin::coordinators,
-        ),
-        route(get, "/v1/admin/audit", of, admin::audit),
-    ]
+    let public = routes![Access::Public;
+        health::health, health::ready, health::metrics, openapi::document, openapi::page,
+    ];
+    let customer = routes![Access::Customer;
+        workloads::submit, workloads::list, workloads::submit_batch, workloads::show,
+        control::cancel, control::pause, control::resume, logs::logs, workloads::audit,
+        configs::create, configs::list, configs::show, configs::replace, configs::delete,
+        customers::own,
+    ];
+    let operator = routes![Access::Admin;
+        admin::workers, admin::drain, admin::undrain, admin::remove,
+        customers::create, customers::list, customers::show, customers::patch,
+        keys::create, keys::list, keys::revoke, admin::coordinators, admin::audit,
+    ];
+    let all = public.into_iter().chain(customer).chain(operator);
+    // Each handler has a method: a test counts them.
+    all.flatten().collect()
 }

@@ -15,6 +15,7 @@ use paced::{Pace, Paced};
 use std::{convert::Infallible, sync::Arc};
 use tokio::{
     select,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Duration, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -32,8 +33,11 @@ pub struct Limits {
     pub write_stall: Duration,
     /// From the call to stop to the end of the last connection.
     pub shutdown: Duration,
-    /// Connections at once; further ones wait to be accepted.
+    /// Connections at once. Further ones wait to be accepted, while those that were quiet for
+    /// [`Self::spared`] are closed to make room.
     pub connections_max: usize,
+    /// How long a connection may be without a request when others wait to be accepted.
+    pub spared: Duration,
 }
 
 impl Default for Limits {
@@ -43,7 +47,8 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             write_stall: Duration::from_secs(30),
             shutdown: Duration::from_secs(30),
-            connections_max: 10_000,
+            connections_max: 4_096,
+            spared: Duration::from_secs(2),
         }
     }
 }
@@ -65,17 +70,19 @@ pub async fn serve<L: Listener>(
     shutdown: CancellationToken,
 ) -> Ended {
     let connections = TaskTracker::new();
-    let places = Arc::new(tokio::sync::Semaphore::new(limits.connections_max));
+    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let crowd = Arc::new(Notify::new());
     // Cancelled at the deadline: connections are dropped where they are.
     let hard_stop = CancellationToken::new();
     loop {
         let accepted = select! {
             biased;
             () = shutdown.cancelled() => break,
-            accepted = accept(&mut listener, &places) => accepted,
+            accepted = accept(&mut listener, &places, &crowd) => accepted,
         };
         let (io, place) = accepted;
-        let serving = connection(io, router.clone(), limits, shutdown.clone());
+        let crowd = Arc::clone(&crowd);
+        let serving = connection(io, router.clone(), limits, crowd, shutdown.clone());
         let hard_stop = hard_stop.clone();
         tokio::spawn(
             connections.track_future(
@@ -107,19 +114,32 @@ pub async fn serve<L: Listener>(
 
 async fn accept<L: Listener>(
     listener: &mut L,
-    places: &Arc<tokio::sync::Semaphore>,
-) -> (L::Io, Option<tokio::sync::OwnedSemaphorePermit>) {
-    // The semaphore is never closed.
-    let place = Arc::clone(places).acquire_owned().await.ok();
+    places: &Arc<Semaphore>,
+    crowd: &Notify,
+) -> (L::Io, OwnedSemaphorePermit) {
+    // Accepted first: only who knocks makes the place too small.
     let (io, _address) = listener.accept().await;
-    (io, place)
+    loop {
+        let place = Arc::clone(places).acquire_owned();
+        match timeout(CROWD_PAUSE, place).await {
+            Ok(Ok(place)) => return (io, place),
+            // The semaphore is never closed.
+            Ok(Err(_)) | Err(_) => crowd.notify_waiters(),
+        }
+    }
 }
 
-async fn connection<Io>(io: Io, router: Router, limits: Limits, shutdown: CancellationToken)
-where
+async fn connection<Io>(
+    io: Io,
+    router: Router,
+    limits: Limits,
+    crowd: Arc<Notify>,
+    shutdown: CancellationToken,
+) where
     Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let pace = Pace::new();
+    let watched = Arc::clone(&pace);
     let io = TokioIo::new(Paced::new(io, Arc::clone(&pace), limits));
     let service = service_fn(move |request: Request<Incoming>| {
         let (router, pace) = (router.clone(), Arc::clone(&pace));
@@ -134,6 +154,7 @@ where
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(None)
+        .max_buf_size(BUFFER_BYTES_MAX)
         .max_headers(HYPER_HEADERS_MAX);
     let serving = builder.serve_connection(io, service);
     tokio::pin!(serving);
@@ -148,6 +169,12 @@ where
                 serving.as_mut().graceful_shutdown();
             }
             result = &mut serving => break result,
+            () = crowd.notified() => {
+                if watched.quiet() >= limits.spared {
+                    tracing::debug!("closing a quiet connection to make room");
+                    return;
+                }
+            }
         }
     };
     if let Err(error) = result {
@@ -155,6 +182,11 @@ where
     }
 }
 
+/// How long somebody waits for a place before quiet connections are closed, and again.
+const CROWD_PAUSE: Duration = Duration::from_millis(100);
+/// Most that is read of one connection ahead of being understood: room for a head that the API
+/// refuses in its own words, and for little more, because hostile clients fill it.
+const BUFFER_BYTES_MAX: usize = 80 << 10;
 /// More than the API allows, so that the API refuses them in its own words.
 const HYPER_HEADERS_MAX: usize = 256;
 

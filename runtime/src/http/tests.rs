@@ -210,9 +210,11 @@ fn workload(status: Status) -> WorkloadView {
     }
 }
 
+mod admission;
 #[cfg(feature = "real")]
 mod behaviour;
 mod control;
+mod document;
 mod edges;
 mod keys;
 mod logs;

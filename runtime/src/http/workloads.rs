@@ -4,14 +4,16 @@ use super::{
     ApiState, BATCH_BODY_BYTES_MAX, BODY_BYTES_MAX,
     auth::Tenant,
     body::{JsonBody, PathId},
-    dto::{AuditEvent, AuditList, BatchResult, Workload, WorkloadList},
+    dto::{AuditEvent, AuditList, BatchResult, BatchResults, Workload, WorkloadList},
     error::{ApiError, Code},
     finish::RequestId,
     json::Errors,
     json::Fields,
     outcome,
     pagination::{PageSize, Paging, Question, RECORDS, RESOURCES, read_row_place, row_place},
+    places::Place,
     query::Params,
+    schema,
     submission::{self, Submitter},
     wait::changed_workload,
 };
@@ -25,7 +27,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use niyanta_core::{ids::WorkloadId, workload::Status};
-use serde_json::json;
 use std::collections::{BTreeMap, btree_map::Entry};
 use tokio::time::Duration;
 
@@ -36,6 +37,16 @@ const BATCH_MAX: usize = 1_000;
 /// Longest wait of a long-poll.
 const WAIT_SECONDS_MAX: f64 = 25.0;
 
+/// Submit a workload.
+#[utoipa::path(
+    post, path = "/v1/workloads", tag = "workloads",
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]([ -~]{0,253}[!-~])?$", description = "Equal bodies under the same key are one workload, for 24 h at least")),
+    request_body = schema::SubmitBody,
+    responses(
+        (status = 202, description = "Submitted: the workload as it is now", body = Workload, headers(("ETag" = String, description = "The version, in quotes"))),
+        (status = 422, description = "Breaks the schema, names an unknown type, or reuses a key with another body"),
+    )
+)]
 pub(crate) async fn submit(
     State(state): State<ApiState>,
     tenant: Tenant,
@@ -54,13 +65,24 @@ pub(crate) async fn submit(
     Ok(workload_answer(&state, StatusCode::ACCEPTED, view))
 }
 
+/// Submit up to 1,000 workloads at once.
+///
+/// Each item has an outcome of its own, in the same order. Costs one token of the rate.
+#[utoipa::path(
+    post, path = "/v1/workloads:batch", tag = "workloads",
+    request_body = schema::BatchBody,
+    responses(
+        (status = 200, description = "What became of each", body = BatchResults),
+        (status = 422, description = "Is not a batch"),
+    )
+)]
 pub(crate) async fn submit_batch(
     State(state): State<ApiState>,
     tenant: Tenant,
     params: Params,
     RequestId(request_id): RequestId,
     JsonBody(body): JsonBody<BATCH_BODY_BYTES_MAX>,
-) -> Result<Response, ApiError> {
+) -> Result<Json<BatchResults>, ApiError> {
     params.finish()?;
     let items = batch_items(&body)?;
     let read = |item| submission::read_item(submitter(&state, tenant), item);
@@ -97,7 +119,7 @@ pub(crate) async fn submit_batch(
             },
         )
         .collect();
-    Ok(Json(json!({ "results": results })).into_response())
+    Ok(Json(BatchResults { results }))
 }
 
 fn batch_items(body: &JsonValue) -> Result<&[JsonValue], ApiError> {
@@ -176,6 +198,14 @@ fn judge_submission(
 
 const QUEUE_FULL_RETRY_SECONDS: u32 = 5;
 
+/// List workloads.
+#[utoipa::path(
+    get, path = "/v1/workloads", tag = "workloads",
+    params(schema::WorkloadsQuery),
+    responses(
+        (status = 200, description = "A page", body = WorkloadList),
+    )
+)]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     tenant: Tenant,
@@ -250,15 +280,29 @@ pub(super) fn ascending(params: &mut Params) -> bool {
     }
 }
 
+/// Show a workload, at once or once it has changed.
+#[utoipa::path(
+    get, path = "/v1/workloads/{workload_id}", tag = "workloads",
+    params(schema::WaitQuery),
+    responses(
+        (status = 200, description = "The workload", body = Workload, headers(("ETag" = String, description = "The version, in quotes"))),
+    )
+)]
 pub(crate) async fn show(
     State(state): State<ApiState>,
     tenant: Tenant,
     PathId(workload): PathId<WorkloadId>,
+    place: Place,
     mut params: Params,
 ) -> Result<Response, ApiError> {
     let wait = wait(&mut params);
     let since = params.integer("since_version", 0..=i64::MAX);
     params.finish()?;
+    let _waiting = if wait.is_zero() {
+        None
+    } else {
+        Some(place.wait()?)
+    };
     let found = changed_workload(&state, tenant.customer(), workload, wait, since).await?;
     let view = found.ok_or_else(|| ApiError::not_found("workload"))?;
     Ok(workload_answer(&state, StatusCode::OK, view))
@@ -279,6 +323,14 @@ fn wait(params: &mut Params) -> Duration {
     seconds.map_or(Duration::ZERO, Duration::from_secs_f64)
 }
 
+/// Show every change of a workload, in order.
+#[utoipa::path(
+    get, path = "/v1/workloads/{workload_id}/audit", tag = "workloads",
+    params(schema::RecordsQuery),
+    responses(
+        (status = 200, description = "A page", body = AuditList),
+    )
+)]
 pub(crate) async fn audit(
     State(state): State<ApiState>,
     tenant: Tenant,

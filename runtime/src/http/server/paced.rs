@@ -22,6 +22,9 @@ use tokio::{
 /// Whether a connection serves a request, shared between its bytes and its service.
 #[derive(Debug)]
 pub(super) struct Pace {
+    opened: Instant,
+    /// Milliseconds from then to the end of the last request.
+    quiet_since: AtomicU64,
     /// Requests that arrived.
     begun: AtomicU64,
     /// Requests that are over.
@@ -33,10 +36,21 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
+            opened: Instant::now(),
+            quiet_since: AtomicU64::new(0),
             begun: AtomicU64::new(0),
             over: AtomicU64::new(0),
             reader: AtomicWaker::new(),
         })
+    }
+
+    /// How long it has been without a request; zero while there is one.
+    pub(super) fn quiet(&self) -> Duration {
+        if self.begun.load(Ordering::Relaxed) > self.over.load(Ordering::Relaxed) {
+            return Duration::ZERO;
+        }
+        let since = Duration::from_millis(self.quiet_since.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(since)
     }
 
     /// A request has arrived; it is over when the value is dropped.
@@ -52,6 +66,8 @@ pub(super) struct Busy(Arc<Pace>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        let now = u64::try_from(self.0.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.quiet_since.store(now, Ordering::Relaxed);
         self.0.over.fetch_add(1, Ordering::Relaxed);
         self.0.reader.wake();
     }

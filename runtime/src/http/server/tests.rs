@@ -37,6 +37,10 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::limited(Limits::default())
+    }
+
+    fn limited(limits: Limits) -> Self {
         let router = Router::new()
             .route("/", get(|| async { "hello" }))
             .route(
@@ -47,7 +51,6 @@ impl Server {
             .route("/large", get(|| async { "x".repeat(1 << 20) }));
         let (connect, connections) = mpsc::channel(8);
         let shutdown = CancellationToken::new();
-        let limits = Limits::default();
         let serving = tokio::spawn(serve(
             Channel(connections),
             router,
@@ -173,4 +176,26 @@ async fn heads_that_cannot_be_read_are_refused_as_problems() {
         assert!(answer.contains(code), "{answer}");
         assert!(answer.contains("\r\nx-request-id: req_"), "{answer}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn quiet_connections_make_room_for_those_that_wait() {
+    let server = Server::limited(Limits {
+        connections_max: 2,
+        ..Limits::default()
+    });
+    let mut half_open = server.connect().await;
+    let mut busy = server.connect().await;
+    ask(&mut busy, "/slow").await;
+    let mut late = server.connect().await;
+    ask(&mut late, "/").await;
+    let start = Instant::now();
+    assert!(answer(&mut late).await.ends_with("hello"));
+    assert!(
+        start.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(rest(&mut half_open).await, "");
+    assert!(answer(&mut busy).await.starts_with("HTTP/1.1 200"));
 }

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 pub(crate) struct StubStore {
     pub(super) keys: Mutex<HashMap<[u8; 32], KeyRow>>,
     pub(super) customers: BTreeSet<CustomerId>,
+    pub(super) limits: Mutex<Option<Limits>>,
     pub(super) workloads: Mutex<BTreeMap<(CustomerId, WorkloadId), WorkloadView>>,
     pub(super) wish_answers: Mutex<VecDeque<Result<WishOutcome, StoreError>>>,
     pub(super) wishes: Mutex<Vec<Wish>>,
@@ -62,12 +63,12 @@ fn unreached<T>(operation: &str) -> T {
     panic!("the store was asked for {operation}")
 }
 
-fn view_of(customer: CustomerId) -> CustomerView {
+fn view_of(customer: CustomerId, limits: Option<Limits>) -> CustomerView {
     CustomerView {
         id: customer,
         name: "a customer".to_owned(),
-        tier: Tier::Standard,
-        limits: Tier::Standard.limits(),
+        tier: Tier::Enterprise,
+        limits: limits.unwrap_or_else(|| Tier::Enterprise.limits()),
         running: 0,
         queued: 0,
         created_at: WallTime(0),
@@ -284,10 +285,12 @@ impl Store for StubStore {
         unreached("create_customer")
     }
     async fn customer(&self, customer: CustomerId) -> Result<Option<CustomerView>, StoreError> {
+        self.reached("customer");
+        let limits = *self.limits.lock().unwrap();
         Ok(self
             .customers
             .contains(&customer)
-            .then(|| view_of(customer)))
+            .then(|| view_of(customer, limits)))
     }
     async fn customers(&self, _page: &Page) -> Result<Vec<CustomerView>, StoreError> {
         unreached("customers")
