@@ -19,7 +19,7 @@
 use crate::{
     Config, ExitReason,
     ids::{AskId, Generation, Incarnation},
-    probes::planted,
+    probes::{mark, planted},
     rng::Rng,
     snapshot::LeaseRow,
     time::{Duration, Timestamp},
@@ -168,21 +168,28 @@ impl Leadership {
             } if asked == ask => {
                 let deadline = self.trusted_from(asked_at);
                 if outnumbered {
+                    mark!(TakeOutnumbered);
                     self.state = candidate(self.own_lease(), now);
                 } else if now >= deadline {
                     // The answer took as long as the lease.
+                    mark!(TakeAnsweredTooLate);
                     self.state = candidate(self.own_lease(), self.after_pause(now));
                 } else {
                     self.begin(generation, asked_at, now, steps);
                 }
             }
             // Nobody will lead with it: others need not wait for its end.
-            State::Stopped => steps.push(Step::Resign { generation }),
+            State::Stopped => {
+                mark!(TakenWhenStopped);
+                steps.push(Step::Resign { generation });
+            }
             State::Candidate(_) if planted!(LateTakeLeads) => {
                 self.begin(generation, now, now, steps);
             }
             // Late: its take counts as unknown, and is being resolved.
-            State::Taking { .. } | State::Candidate(_) | State::Leading(_) | State::Exited => {}
+            State::Taking { .. } | State::Candidate(_) | State::Leading(_) | State::Exited => {
+                mark!(TakeGrantedAndGivenUp);
+            }
         }
         self.act(now, steps);
     }
@@ -221,6 +228,7 @@ impl Leadership {
             if planted!(LeaderBeforeCertain) {
                 self.begin(self.heard.next(), asked_at, now, steps);
             } else {
+                mark!(TakeUnknown);
                 self.doubt_take(now);
             }
         }
@@ -282,6 +290,7 @@ impl Leadership {
     ) {
         self.lapse(now, steps);
         if self.term() == Some(generation) {
+            mark!(RenewalMatchedNothing);
             self.end(TermEnd::Lost, steps);
             self.state = candidate(Lease::Unknown { uncertain: true }, now);
         }
@@ -300,6 +309,7 @@ impl Leadership {
         } else if let State::Leading(leading) = &mut self.state
             && matches!(leading.renewal, Renewal::Asked { ask: asked, .. } if asked == ask)
         {
+            mark!(RenewalUnanswered);
             leading.renewal = Renewal::Due(again);
         }
         self.act(now, steps);
@@ -317,6 +327,7 @@ impl Leadership {
         if generation < GENERATION_HEARD_MAX {
             self.hear(generation);
             if self.term().is_some_and(|own| own < generation) {
+                mark!(LeaderOutnumbered);
                 self.end(TermEnd::Outnumbered { by: generation }, steps);
                 self.state = candidate(self.own_lease(), now);
             }
@@ -341,6 +352,7 @@ impl Leadership {
                 && is_latest
             {
                 // What is being read may be older than the word.
+                mark!(ResignationHeard);
                 candidate.reading = None;
                 match candidate.lease {
                     Lease::Held { .. } | Lease::Unknown { uncertain: false } => {
@@ -364,6 +376,7 @@ impl Leadership {
     pub fn on_fenced(&mut self, generation: Generation, now: Timestamp, steps: &mut Vec<Step>) {
         self.lapse(now, steps);
         if self.term() == Some(generation) {
+            mark!(LeaderFenced);
             self.end(TermEnd::Fenced, steps);
             self.state = candidate(Lease::Unknown { uncertain: true }, now);
         }
@@ -388,6 +401,7 @@ impl Leadership {
             }
             self.end(TermEnd::Doubt, steps);
             let at = if self.doubts > 1 {
+                mark!(DoubtAfterDoubt);
                 self.after_pause(now)
             } else {
                 now
@@ -401,6 +415,7 @@ impl Leadership {
     pub fn resign(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
         self.lapse(now, steps);
         if let Some(generation) = self.term() {
+            mark!(LeaderResigned);
             self.end(TermEnd::Resigned, steps);
             steps.push(Step::Resign { generation });
         }
@@ -472,6 +487,7 @@ impl Leadership {
         self.seen = now;
         match &mut self.state {
             State::Leading(leading) if now >= leading.deadline && !planted!(WorkOutlivesLease) => {
+                mark!(LeaseLapsed);
                 self.end(TermEnd::Lapsed, steps);
                 let deaf = self.enable_ha && !self.hears(now);
                 let lease = if deaf {
@@ -482,6 +498,7 @@ impl Leadership {
                 self.state = candidate(lease, now);
             }
             State::Taking { asked_at, .. } if now >= asked_at.plus(self.ttl) => {
+                mark!(TakeNeverAnswered);
                 self.doubt_take(now);
             }
             State::Candidate(candidate)
@@ -512,6 +529,7 @@ impl Leadership {
             State::Leading(leading) => {
                 if now >= self.deaf_at(leading) {
                     let generation = leading.generation;
+                    mark!(DeafLeaderGaveUp);
                     self.end(TermEnd::Deaf, steps);
                     steps.push(Step::Resign { generation });
                     self.state = candidate(Lease::Free { since: now }, now);

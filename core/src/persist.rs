@@ -173,6 +173,9 @@ impl Commits {
         }
         write.to = change.to;
         write.steps.extend(change.step);
+        if write.steps.len() > 2 {
+            mark!(StepsFolded);
+        }
         gathered.left_queue += u64::from(change.left_queue);
         gathered.running += change.running;
         self.gathering_number()
@@ -182,6 +185,9 @@ impl Commits {
     pub(crate) fn put_worker(&mut self, write: WorkerWrite) -> BatchNumber {
         let worker = write.worker().clone();
         let gathering = &mut self.gathering;
+        if gathering.assigned.contains(&worker) {
+            mark!(WorkerWriteWaitsBehindAssignment);
+        }
         if gathering.assigned.contains(&worker) && !planted!(DrainSharesBatch) {
             let before = gathering.later.remove(&worker);
             gathering.later.insert(worker, keep_stamp(write, before));
@@ -273,6 +279,7 @@ impl Commits {
                 Verdict::Refused(Arc::clone(&flight.batch), flight.sources.clone())
             }
             PersistOutcome::Unknown if flight.tries == 0 => {
+                mark!(BatchSentAgain);
                 flight.tries = 1;
                 flight.state = FlightState::Sent;
                 Verdict::Resend(Arc::clone(&flight.batch))
@@ -303,6 +310,7 @@ impl Commits {
             return Verdict::Fenced;
         }
         if row.applied == flight.batch.number {
+            mark!(BatchFoundApplied);
             return self.land();
         }
         Verdict::Doubt

@@ -9,7 +9,7 @@ use crate::{
     batch::{Actor, AuditDetails},
     fleet::Presence,
     ids::WorkloadId,
-    probes::planted,
+    probes::{mark, planted},
     scheduling::Placement,
     time::Duration,
     workload::{Cause, Move, Open, Over, Status, Workload},
@@ -192,6 +192,7 @@ impl Term {
         let now = self.now;
         let is_past = |at: Option<crate::time::Timestamp>| at.is_some_and(|at| at <= now);
         if is_past(workload.overdue_at(self.clock)) {
+            mark!(LeaderTimedOutAttempt);
             return self.begin_stop(id, Cause::TimedOut, false);
         }
         let longest = self.config.heartbeat_interval().max(Open::FIRST_INTERVAL);
@@ -229,8 +230,10 @@ impl Term {
             return self.close(id, Over::Lost, Actor::System);
         }
         if lives {
+            mark!(UnconfirmedTakenBack);
             return self.begin_stop(id, Cause::Superseded, true);
         }
+        mark!(UnconfirmedBySilent);
         let now = self.now;
         if let Some(open) = self.workloads.get_mut(&id).and_then(|w| w.open.as_mut()) {
             open.told_at = Some(now);

@@ -7,9 +7,9 @@ use super::term::{Step, Term};
 use crate::{
     Config, Effect, Reply, ReplyStatus, Request, StopOrder,
     batch::Actor,
-    fleet::{ReportedStatus, Worker, WorkerDesired, WorkerStatus},
+    fleet::{Presence, ReportedStatus, Worker, WorkerDesired, WorkerStatus},
     ids::{Attempt, Incarnation, WorkerId, WorkloadId},
-    probes::planted,
+    probes::{mark, planted},
     workload::{Cause, Move, Over, Status},
 };
 use alloc::vec::Vec;
@@ -26,6 +26,7 @@ impl Term {
         let known = self.fleet.get(&request.worker);
         let Some(worker) = known.filter(|w| w.is_current(&request.incarnation) && !ended) else {
             if ended {
+                mark!(EndedWorkerSpeaks);
                 return self.reply_after(request, ReplyStatus::IncarnationEnded, effects);
             }
             return self.reply_plain(request, ReplyStatus::UnknownWorker, effects);
@@ -50,6 +51,7 @@ impl Term {
             .is_none_or(|c| c.incarnation != request.incarnation)
         {
             // Its registration is on its way to the database, and answered then.
+            mark!(HeartbeatBeforeRegistered);
             return effects.push(Effect::Forget {
                 to: request.reply_to,
             });
@@ -62,6 +64,7 @@ impl Term {
         let stop = if is_newest {
             self.compare(request, running)
         } else {
+            mark!(OlderHeartbeat);
             Vec::new()
         };
         let Some(worker) = self.fleet.get(&request.worker) else {
@@ -87,6 +90,9 @@ impl Term {
         let Some(worker) = self.fleet.get_mut(&request.worker) else {
             return;
         };
+        if worker.presence == Presence::Lapsed {
+            mark!(HeartbeatAfterLapse);
+        }
         worker.hear(self.now, request.sequence, says);
         let lease_grew = worker.record.longest_lease < self.config.heartbeat_timeout
             && !planted!(LongestLeaseNotRaised);
@@ -139,7 +145,10 @@ impl Term {
             let is_settled = workload.is_none_or(|w| self.is_committed(w.written));
             if own {
                 self.note_listed(id, &request.worker);
-            } else if is_settled && !self.endings.is_reported(id, attempt) {
+            } else if is_settled {
+                mark!(RunsWhatIsNotItsOwn);
+            }
+            if !own && is_settled && !self.endings.is_reported(id, attempt) {
                 stop.push(StopOrder {
                     workload: id,
                     attempt,

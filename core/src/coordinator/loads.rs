@@ -8,7 +8,7 @@ use crate::{
     Effect, Request,
     ids::{BatchNumber, CustomerId, LoadId, WorkloadId},
     persist::Commits,
-    probes::planted,
+    probes::{mark, planted},
     scheduling::{Refill, SortKey},
     snapshot::{Load, Loaded, SweepCursor, WorkloadRow},
     time::{Duration, Timestamp, WallTime},
@@ -305,6 +305,7 @@ impl Term {
             return;
         };
         let Some(rows) = rows else {
+            mark!(LoadFailed);
             self.loads.want_again(flight.what);
             self.loads.retry_at = Some(self.now.plus(RETRY_AFTER));
             return;
@@ -368,6 +369,9 @@ impl Term {
             let is_newer = row.wish_revision > held.row.leader.wish_seen
                 && row.wish_revision >= held.row.wish_revision;
             held.row.checkpoint = held.row.checkpoint.max(row.checkpoint);
+            if is_newer {
+                mark!(WishFoundBySweep);
+            }
             if is_newer && planted!(WishSeenNotActedUpon) {
                 held.row.desired = row.desired;
                 held.row.wish_revision = row.wish_revision;
@@ -382,6 +386,9 @@ impl Term {
         let is_valid = row.leader.worker.is_none() && !row.leader.status.has_open_attempt();
         if planted!(RetriesInMemoryOnly) && row.leader.backoff_until.is_some() {
             return;
+        }
+        if self.loads.is_stale(id, as_of) {
+            mark!(LoadedRowWasOlder);
         }
         if self.loads.is_stale(id, as_of) || !is_valid || self.quarantine.has_workload(id, self.now)
         {

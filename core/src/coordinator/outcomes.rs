@@ -7,7 +7,7 @@ use super::term::{Step, Term};
 use crate::{
     batch::{Actor, AuditDetails},
     ids::WorkloadId,
-    probes::planted,
+    probes::{mark, planted},
     time::{Duration, WallTime},
     workload::{Cause, Desired, ErrorType, Move, Over, Status, backoff},
 };
@@ -60,15 +60,22 @@ impl Term {
             let limit = self.config.worker_loss_limit;
             match desired {
                 Desired::Cancel => {
+                    if stopping == Some(Cause::Paused) {
+                        mark!(CancelOvertookPause);
+                    }
                     let step = Step::with(Move::Cancel, actor, details);
                     self.change(id, Some(step), |leader| leader.loss_count = losses);
                 }
                 Desired::Run | Desired::Pause
                     if was_lost && losses >= limit && !planted!(LossesUnlimited) =>
                 {
+                    mark!(WorkerLostTooOften);
                     self.give_up(id, ErrorType::WorkerLost, actor, losses);
                 }
                 Desired::Pause => {
+                    if over == Over::Lost {
+                        mark!(PauseProvenBySilence);
+                    }
                     let step = Step::with(Move::Pause, actor, details);
                     self.change(id, Some(step), |leader| leader.loss_count = losses);
                 }
@@ -113,6 +120,7 @@ impl Term {
         let row = &workload.row;
         let (attempt, retry) = (workload.attempt(), row.leader.retry_count + 1);
         if row.desired == Desired::Cancel && error_type != ErrorType::Permanent {
+            mark!(CancelMetFailure);
             return self.change(id, Some(Step::new(Move::Cancel, actor)), |leader| {
                 leader.error_type = Some(error_type);
             });
@@ -124,6 +132,9 @@ impl Term {
         };
         let is_spent = retry > row.max_retries && !planted!(RetriesUnlimited);
         if error_type == ErrorType::Permanent || is_spent {
+            if is_spent {
+                mark!(RetriesSpent);
+            }
             let losses = row.leader.loss_count;
             return self.give_up(id, error_type, actor, losses);
         }

@@ -7,6 +7,7 @@ use crate::{
     batch::Batch,
     ids::WorkloadId,
     persist::Source,
+    probes::mark,
     time::{Duration, Timestamp},
 };
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -48,10 +49,12 @@ impl Quarantine {
         now: Timestamp,
     ) {
         if !self.is_careful() {
+            mark!(BatchRefused);
             self.careful = CAREFUL_BATCHES;
             return;
         }
         self.careful = 0;
+        mark!(OffenderFound);
         for source in sources {
             self.strike(source.clone());
         }

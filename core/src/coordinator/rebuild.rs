@@ -16,7 +16,7 @@ use crate::{
     fleet::{Committed, Fleet, Presence, Worker, WorkerDesired, WorkerStatus},
     ids::{BatchNumber, Generation, Incarnation, LoadId, WishRevision, WorkerId},
     persist::Commits,
-    probes::planted,
+    probes::{mark, planted},
     scheduling::Scheduler,
     snapshot::{Snapshot, SnapshotError, WorkerRow, WorkloadRow},
     time::{DatabaseClock, Duration, Timestamp, WallTime},
@@ -48,6 +48,7 @@ impl Rebuild {
     }
 
     pub(super) fn note_failed(&mut self, now: Timestamp) {
+        mark!(SnapshotFailed);
         self.failures = self.failures.saturating_add(1);
         let wait = Duration::from_millis(50) * (1 << self.failures.min(5));
         self.retry_at = Some(now.plus(wait));
@@ -176,6 +177,7 @@ impl Term {
         self.workloads.insert(id, workload);
         self.occupy(id, &worker);
         if is_over {
+            mark!(AdoptedAttemptWasOver);
             self.over.push_back((id, attempt, Over::Lost));
         }
         self.set_due(id);
@@ -184,6 +186,7 @@ impl Term {
     /// A worker that has no row and yet an open attempt: nobody may have its id before its grace is
     /// over.
     fn adopt_ghost(&mut self, worker: &WorkerId, incarnation: &Incarnation) {
+        mark!(AttemptOfNobody);
         let ghost = Worker {
             record: WorkerRecord {
                 worker: worker.clone(),
@@ -251,6 +254,7 @@ fn check(outset: &Outset, snapshot: &Snapshot) -> Result<(), SnapshotError> {
         && fence.incarnation == outset.config.incarnation
         && (fence.applied == BatchNumber::ZERO || planted!(RebuildKeepsGeneration));
     if !ours {
+        mark!(FencedBeforeSnapshot);
         return Err(SnapshotError::NotOurs(fence.clone()));
     }
     let mut seen = BTreeSet::new();

@@ -12,7 +12,7 @@ use crate::{
     Content, Effect, ReplyStatus, Request, WorkerMessage,
     batch::Actor,
     ids::{Attempt, Incarnation, WorkerId, WorkloadId},
-    probes::planted,
+    probes::{mark, planted},
     workload::{Cause, ErrorType, Move, Over, Status, Workload},
 };
 use alloc::{
@@ -162,6 +162,7 @@ impl Term {
         if known || self.endings.answer(&request, &report).is_some() {
             return self.judge(&request, report, effects);
         }
+        mark!(ReportWaitsForRow);
         if let Some(refused) = self.loads.park(report.workload, request) {
             effects.push(Effect::Forget {
                 to: refused.reply_to,
@@ -195,6 +196,9 @@ impl Term {
             report.says = refused;
         }
         let is_repeat = self.endings.answer(request, &report).is_some();
+        if is_repeat {
+            mark!(LastReportRepeated);
+        }
         if planted!(DoubledCompletionCounts) && is_repeat {
             self.change(report.workload, None, |_| {});
         }
@@ -206,6 +210,7 @@ impl Term {
         let status = match open {
             Some(open) if !self.is_committed(open.opened_in) => {
                 // Nobody can know of it yet.
+                mark!(ReportBeforeCommit);
                 return effects.push(Effect::Forget {
                     to: request.reply_to,
                 });
@@ -241,6 +246,7 @@ impl Term {
                 self.complete(id, content, actor)
             }
             Says::Failed(_, Content::Refused) => {
+                mark!(LastReportWithoutContent);
                 self.fail(id, ErrorType::Permanent, actor);
                 ReplyStatus::OkContentRefused
             }
@@ -321,6 +327,7 @@ fn answer_by_row(workload: Option<&Workload>, report: &Report) -> ReplyStatus {
         return ReplyStatus::Stale;
     };
     if workload.attempt() != report.attempt || workload.open.is_some() {
+        mark!(ReportOfOlderAttempt);
         return ReplyStatus::Stale;
     }
     let status = workload.status();

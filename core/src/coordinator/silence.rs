@@ -7,7 +7,7 @@ use super::term::Term;
 use crate::{
     fleet::{Presence, Silence, Worker},
     ids::WorkerId,
-    probes::planted,
+    probes::{mark, planted},
     time::{Duration, Timestamp},
     workload::{OnLeaseLoss, Over},
 };
@@ -53,6 +53,9 @@ impl Term {
         if worker.presence == Presence::Lapsed {
             return;
         }
+        if worker.presence == Presence::Unheard {
+            mark!(UnheardWorkerLapsed);
+        }
         worker.presence = Presence::Lapsed;
         let ends_all = worker.is_dead();
         self.show_placeable(id);
@@ -66,6 +69,7 @@ impl Term {
         if self.fleet.get(id).is_some_and(Worker::is_dead) {
             return;
         }
+        mark!(WorkerCalledDead);
         self.end_incarnation(id);
         if planted!(DeadKeepsContinuing) {
             return;

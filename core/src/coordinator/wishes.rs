@@ -165,6 +165,7 @@ impl Term {
         if self.room() == 0 {
             return false;
         }
+        mark!(MovedAtDrainDeadline);
         self.begin_stop(id, Cause::Drained, true);
         true
     }
@@ -183,6 +184,7 @@ impl Term {
                 // The silence of an incarnation that may not speak any more takes the rest.
                 break;
             }
+            mark!(RemovedWithWork);
             self.begin_stop(workload, Cause::Drained, true);
         }
         self.drop_row_if_done(id);

@@ -11,7 +11,7 @@ use crate::{
     event::WorkerMessage,
     fleet::{Committed, Presence, ReportedStatus, Worker, WorkerDesired, WorkerStatus},
     ids::{BatchNumber, Incarnation, WishRevision, WorkerId, WorkloadId},
-    probes::planted,
+    probes::{mark, planted},
     scheduling::{Tags, WorkerView},
     time::{Duration, Timestamp},
     workload::Over,
@@ -59,11 +59,15 @@ impl Term {
                 None,
             ),
             Claim::Own => self.refresh_registration(request, registration),
-            Claim::Successor => self.succeed(request, registration),
+            Claim::Successor => {
+                mark!(ProcessReplaced);
+                self.succeed(request, registration);
+            }
             Claim::Ended => {
                 return self.reply_after(request, ReplyStatus::IncarnationEnded, effects);
             }
             Claim::Held(until) => {
+                mark!(IdHeldByAnother);
                 self.heed_successor(request, registration.replaces.as_ref());
                 let retry_after = until.since(self.now).max(Duration::from_secs(1));
                 return self.reply_plain(request, ReplyStatus::IdInUse { retry_after }, effects);

@@ -21,6 +21,7 @@ mod tests;
 
 pub use attempts::Outcome;
 
+use crate::probes::mark;
 use crate::protocol::{AnswerStatus, Assignment, WorkerOrigin, wire};
 use attempts::Held;
 use bytes::Bytes;
@@ -391,11 +392,13 @@ impl Machine {
                 }
             }
             AnswerStatus::IdInUse { retry_after } => {
+                mark!(WorkerWaitsForItsId);
                 tracing::warn!(worker = %self.settings.worker, ?retry_after, "another process holds this worker id");
                 self.abandon_all(actions);
                 self.phase = Phase::Waiting(now.plus(retry_after));
             }
             AnswerStatus::IncarnationEnded => {
+                mark!(WorkerBeginsAnew);
                 tracing::warn!(worker = %self.settings.worker, incarnation = %self.incarnation, "this incarnation has ended: stopping everything");
                 self.abandon_all(actions);
                 self.phase = Phase::Ending;

@@ -257,6 +257,7 @@ impl Machine {
             return;
         }
         if held.is_running() {
+            mark!(WorkerForgetsAttempt);
             held.is_forgotten = true;
             self.kill(workload, attempt, actions);
         } else {

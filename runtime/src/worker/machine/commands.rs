@@ -5,7 +5,7 @@ use super::{
     attempts::{Held, Stage},
     requests::About,
 };
-use crate::probes::planted;
+use crate::probes::{mark, planted};
 use crate::protocol::{Assignment, Command, of, wire};
 use niyanta_core::{StopOrder, time::Timestamp, workload::Cause};
 
@@ -35,6 +35,12 @@ impl Machine {
         let (workload, attempt) = (assignment.workload, assignment.attempt);
         let known = self.known.get(&workload).map(|known| known.attempt);
         let known = known.filter(|_| !planted!(EndedAttemptForgotten));
+        if !self.lease.covers(assignment.heartbeat_sequence, now) {
+            mark!(AssignmentOutlivedItsHeartbeat);
+        }
+        if known.is_some_and(|known| attempt < known) {
+            mark!(OlderAssignment);
+        }
         if !is_known_to_leader
             || !self.lease.covers(assignment.heartbeat_sequence, now)
             || known.is_some_and(|known| attempt <= known)
@@ -45,6 +51,7 @@ impl Machine {
         // The leader repeats itself.
         let is_dying = |held: &Held| held.is_running();
         if self.held.get(&workload).is_some_and(is_dying) {
+            mark!(AssignedWhileDying);
             return;
         }
         let mut alive = self.held.values().filter(|held| held.is_running());
@@ -72,6 +79,7 @@ impl Machine {
             None
         };
         if let Some(cause) = refusal {
+            mark!(AssignmentRefused);
             held.stage = Stage::Reported;
             self.held.insert(workload, held);
             self.report_stopped(now, workload, attempt, cause, actions);
@@ -95,6 +103,7 @@ impl Machine {
             self.begin_stop(workload, order.cause, deadline, actions);
             return;
         }
+        mark!(StopOfUnknownAttempt);
         if planted!(UnknownStopIgnored) {
             return;
         }

@@ -1,7 +1,7 @@
 //! What was asked and is not answered: repeated, the same bytes, until it is.
 
 use super::{Action, Event, Machine, Phase};
-use crate::probes::planted;
+use crate::probes::{mark, planted};
 use crate::protocol::{Answer, AnswerStatus, Word, read_word};
 use bytes::Bytes;
 use niyanta_core::{
@@ -89,6 +89,9 @@ impl Machine {
                 pending.next_at = Timestamp::MAX;
                 continue;
             }
+            if pending.about.is_last_report() {
+                mark!(WorkerRepeatsLastReport);
+            }
             pending.delay = (pending.delay * 2).min(LAST_REPEAT);
             pending.next_at = now.plus(pending.delay - pending.delay / 10 + jitter);
             actions.push(Action::Send {
@@ -115,6 +118,9 @@ impl Machine {
                 command,
             }) => {
                 let is_current = generation >= self.generation || planted!(WorkerIgnoresGeneration);
+                if !is_current {
+                    mark!(OlderLeaderCommands);
+                }
                 if incarnation == self.incarnation && is_current {
                     self.generation = self.generation.max(generation);
                     self.on_command(now, command, actions);
@@ -133,6 +139,9 @@ impl Machine {
             return;
         };
         if let Some(generation) = answer.generation {
+            if generation < self.generation {
+                mark!(OlderLeaderAnswers);
+            }
             if generation < self.generation && !planted!(OlderLeaderAnswersObeyed) {
                 return;
             }
