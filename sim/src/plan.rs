@@ -330,6 +330,9 @@ pub enum Blow {
     },
 }
 
+/// What lasts as long as this does not heal.
+pub const FOR_GOOD: Duration = Duration::from_secs(86_400);
+
 /// What operators do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]

@@ -112,7 +112,6 @@ impl Worker {
         );
         let steady = self.record.status == WorkerStatus::Healthy && !self.status_moves
             || planted!(DrainedWorkerGetsWork);
-        let committed = committed || planted!(PlacedBeforeRegistered);
         committed && willing && steady && !self.is_leaving
     }
 

@@ -5,7 +5,10 @@ use super::{
     filter::{Fit, Requirement},
     workers::{Room, Workers},
 };
-use crate::ids::{CustomerId, WorkerId};
+use crate::{
+    ids::{CustomerId, WorkerId},
+    probes::planted,
+};
 
 /// Whether the neighbours matter for a placement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,9 +78,12 @@ impl<'a> Search<'a> {
             .iter()
             .filter(|fit| !fit.shunned && wanted(fit));
         let pools = fits.filter_map(|fit| self.workers.pool(fit.pool));
-        pools
-            .filter_map(|pool| pool.rooms.iter().find(|room| self.is_agreeable(&room.id)))
-            .min()
+        let rooms =
+            pools.filter_map(|pool| pool.rooms.iter().find(|room| self.is_agreeable(&room.id)));
+        if planted!(OrderFromAddresses) {
+            return rooms.min_by_key(|room| core::ptr::from_ref(*room).addr());
+        }
+        rooms.min()
     }
 
     fn is_agreeable(&self, id: &WorkerId) -> bool {

@@ -1,8 +1,8 @@
 //! Draws a plan from a seed.
 
 use super::{
-    Blow, CoordinatorPlan, CustomerPlan, InFlight, Operation, Plan, Rates, Strike, Target,
-    WorkerPlan,
+    Blow, CoordinatorPlan, CustomerPlan, FOR_GOOD, InFlight, Operation, Plan, Rates, Strike,
+    Target, WorkerPlan,
 };
 use crate::{
     clock::{Clock, Moment},
@@ -239,8 +239,80 @@ impl Shape {
                 Some(Strike { at, during, blow })
             })
             .collect();
+        self.add_deaf_elections(rng, &mut strikes);
+        self.add_what_never_heals(rng, &mut strikes);
         strikes.sort_by_key(|strike| strike.at);
         strikes
+    }
+
+    /// Some leaders fall while workers cannot be heard: their successors know them from rows alone.
+    fn add_deaf_elections(&self, rng: &mut Rng, strikes: &mut Vec<Strike>) {
+        if self.workers == 0 || !rng.per_mille(250) {
+            return;
+        }
+        let at = Moment(rng.below(self.heal_at.0 * 8 / 10));
+        let who = Target::Leader;
+        let blow = if rng.per_mille(700) {
+            let down = rng.duration(Duration::from_millis(10), secs(5));
+            Blow::CrashCoordinator { who, down }
+        } else {
+            let length = rng.duration(self.ttl, self.ttl * 3);
+            Blow::PauseCoordinator { who, length }
+        };
+        let strike = |at, blow| Strike {
+            at,
+            during: None,
+            blow,
+        };
+        strikes.push(strike(at, blow));
+        for place in 0..self.workers {
+            if rng.per_mille(600) {
+                let before = rng.duration(Duration::ZERO, self.lease / 8);
+                let at = Moment(at.0.saturating_sub(Moment::default().plus(before).0));
+                let direction = *rng
+                    .pick(&[Direction::Outward, Direction::Outward, Direction::Both])
+                    .unwrap_or(&Direction::Both);
+                let length = rng.duration(self.lease / 2, self.lease * 2 + self.ttl * 2);
+                let cut = Blow::CutWorker {
+                    place,
+                    direction,
+                    length,
+                };
+                strikes.push(strike(at, cut));
+            }
+        }
+    }
+
+    /// One of several coordinators never hears of the broker again, or a worker never comes back:
+    /// the others go on without it.
+    fn add_what_never_heals(&self, rng: &mut Rng, strikes: &mut Vec<Strike>) {
+        let mut strike = |at: u64, blow| {
+            strikes.push(Strike {
+                at: Moment(at),
+                during: None,
+                blow,
+            });
+        };
+        if self.coordinators > 1 && rng.per_mille(120) {
+            let at = rng.below(self.heal_at.0 * 9 / 10);
+            let direction = rng.pick(Direction::ALL).copied();
+            let who = Target::Leader;
+            if let Some(direction) = direction {
+                let length = FOR_GOOD;
+                let cut = Blow::CutFromBroker {
+                    who,
+                    direction,
+                    length,
+                };
+                strike(at, cut);
+            }
+        }
+        if self.workers > 1 && rng.per_mille(120) {
+            let at = rng.below(self.heal_at.0 * 9 / 10);
+            let place = rng.index(self.workers);
+            let down = FOR_GOOD;
+            strike(at, Blow::CrashWorker { place, down });
+        }
     }
 
     fn blow(&self, rng: &mut Rng, family: u64) -> Option<Blow> {

@@ -42,7 +42,9 @@ impl Property for Retries {
                     write.id, to.retry_count, retries
                 ));
             }
-            if Some(to.loss_count) > losses {
+            // The last loss that is allowed ends it, with the attempt that was lost.
+            let is_over = to.status.is_terminal() || to.loss_count == 0;
+            if Some(to.loss_count) >= losses && !is_over {
                 return Err(format!("{}: loss {}", write.id, to.loss_count));
             }
             let before = moved.iter().find(|moved| moved.workload == write.id);

@@ -2,7 +2,11 @@
 //! computed from the configuration.
 
 use super::{Occurrence, World};
-use crate::{clock::Moment, plan::Operation, properties::Observation};
+use crate::{
+    clock::Moment,
+    plan::{Blow, FOR_GOOD, Operation},
+    properties::Observation,
+};
 use niyanta_core::{
     Config,
     fleet::{WorkerDesired, WorkerStatus},
@@ -23,7 +27,9 @@ impl World {
             self.after(soon, Occurrence::StartCoordinator(place));
         }
         for place in 0..self.hosts.len() {
-            self.after(soon, Occurrence::StartWorker(place));
+            if !self.is_gone_for_good(place) {
+                self.after(soon, Occurrence::StartWorker(place));
+            }
             self.after(soon, Occurrence::Operate(Operation::Undrain { place }));
         }
         self.after(soon * 2, Occurrence::LookWhetherSettled);
@@ -169,8 +175,20 @@ impl World {
         waiting.map(|(place, _)| format!("w{place} still runs something"))
     }
 
-    /// How long something that was cut or paused now stays so: never beyond healing.
+    /// Whether the worker that runs here is one that crashed and never comes back.
+    fn is_gone_for_good(&self, place: usize) -> bool {
+        let gone = self.plan.strikes.iter().any(|strike| {
+            matches!(strike.blow, Blow::CrashWorker { place: who, down } if who == place && down >= FOR_GOOD)
+        });
+        gone && self.hosts[place].worker.is_none()
+    }
+
+    /// How long something that was cut or paused now stays so: not beyond healing, unless it never
+    /// heals.
     pub(super) fn until_healed(&self, length: Duration) -> Duration {
+        if length >= FOR_GOOD {
+            return length;
+        }
         let left = self.plan.heal_at.since(self.now.max(Moment(0)));
         length.min(left)
     }

@@ -226,7 +226,7 @@ bugs! {
     /// An audit event names the attempt before.
     AuditOfWrongAttempt = 121, Core, [Events], ["P16", "P7"];
     /// A longer lease is told before it is committed.
-    LongestLeaseNotRaised = 122, Core, [Events], ["P8", "P9"];
+    LongestLeaseNotRaised = 122, Core, [Events], ["P5", "P8", "P9"];
     /// A workload that was tried loses its priority.
     PriorityForgotten = 123, Core, [Events], ["P23"];
     /// Shares do not follow the weights.
@@ -255,8 +255,6 @@ bugs! {
     CustomerLimitIgnored = 136, Core, [Events], ["P13"];
     /// What a replaced process ran is waited for.
     SuccessorKeepsAttempts = 138, Core, [Events], ["progress"];
-    /// A worker is given work before its registration is committed.
-    PlacedBeforeRegistered = 140, Core, [Events], ["P14", "P12"];
     /// Every failure counts as the first.
     RetryCountForgotten = 145, Core, [Events], ["P22"];
     /// What is to be moved goes back to the queue at once.
