@@ -37,7 +37,7 @@
 //! let ports = async {
 //!     let url = config.database_url.expose();
 //!     store::migrate(url, false).await?;
-//!     Ok::<_, Box<dyn std::error::Error>>(Ports {
+//!     Ok::<_, store::BoxError>(Ports {
 //!         store: store::open(url, &store::Options::new(incarnation.clone())).await?,
 //!         broker: Arc::new(EmbeddedBroker::default()),
 //!         clock: Arc::new(SystemClock),
@@ -463,10 +463,13 @@ async fn drive(drive: Drive) -> Result<(), EndError> {
     loop {
         tokio::select! {
             biased;
-            exit = driver.finished() => return match exit {
-                Some(ExitReason::FencedWithoutHa) => Err(EndError::Fenced),
-                None => Ok(()),
-            },
+            exit = driver.finished() => {
+                leadership.send_replace(follows.borrow_and_update().clone());
+                return match exit {
+                    Some(ExitReason::FencedWithoutHa) => Err(EndError::Fenced),
+                    None => Ok(()),
+                };
+            }
             Ok(()) = follows.changed() => {
                 leadership.send_replace(follows.borrow_and_update().clone());
             }

@@ -1,7 +1,7 @@
 //! A node for a program that has no async runtime of its own.
 
 use super::{EndError, Node, Ports, Shutdown, StartError};
-use crate::{config::Config, driver::Leadership, status::NodeStatus};
+use crate::{config::Config, driver::Leadership, status::NodeStatus, store::BoxError};
 use niyanta_core::ids::Incarnation;
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 use tokio::{
@@ -20,13 +20,13 @@ pub struct BlockingNode {
 
 /// Why a [`BlockingNode`] did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum BlockingStartError<E> {
+pub enum BlockingStartError {
     /// The runtime could not be started.
     #[error("could not start the runtime")]
     Runtime(#[source] io::Error),
     /// The ports could not be opened.
     #[error("could not open the ports")]
-    Ports(#[source] E),
+    Ports(#[source] BoxError),
     /// The node did not start.
     #[error(transparent)]
     Node(#[from] StartError),
@@ -37,17 +37,17 @@ impl BlockingNode {
     ///
     /// # Errors
     /// When runtime, ports or node cannot be started.
-    pub fn start<E>(
+    pub fn start(
         config: &Config,
         incarnation: Incarnation,
         seed: u64,
-        ports: impl Future<Output = Result<Ports, E>>,
-    ) -> Result<Self, BlockingStartError<E>> {
+        ports: impl Future<Output = Result<Ports, BoxError>>,
+    ) -> Result<Self, BlockingStartError> {
         let runtime = Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(BlockingStartError::Runtime)?;
         let node = runtime.block_on(async {
             let ports = ports.await.map_err(BlockingStartError::Ports)?;
-            Ok::<_, BlockingStartError<E>>(Node::start(config, incarnation, seed, ports).await?)
+            Ok::<_, BlockingStartError>(Node::start(config, incarnation, seed, ports).await?)
         })?;
         Ok(Self { runtime, node })
     }
