@@ -67,22 +67,41 @@ impl Clock {
 /// The database's clock.
 #[derive(Debug, Clone, Copy)]
 pub struct WallClock {
-    /// How much faster than true time it runs, in millionths.
-    pub drift_ppm: i64,
+    drift_ppm: i64,
+    stepped_micros: i64,
 }
 
 impl WallClock {
+    /// A clock that runs so much faster than true time, in millionths.
+    #[must_use]
+    pub const fn at_speed(drift_ppm: i64) -> Self {
+        Self {
+            drift_ppm,
+            stepped_micros: 0,
+        }
+    }
+
+    /// It is set forward, or back.
+    pub const fn step(&mut self, micros: i64) {
+        self.stepped_micros += micros;
+    }
+
     /// What it reads at `moment`.
     #[must_use]
     pub fn read(self, moment: Moment) -> WallTime {
         let micros = scale(moment.0, self.drift_ppm) / 1_000;
-        WallTime(WALL_ORIGIN_MICROS + i64::try_from(micros).unwrap_or(i64::MAX / 2))
+        let origin = WALL_ORIGIN_MICROS + self.stepped_micros;
+        WallTime(origin + i64::try_from(micros).unwrap_or(i64::MAX / 2))
     }
 }
 
 fn scale(nanos: u64, ppm: i64) -> u64 {
-    let scaled = i128::from(nanos) + i128::from(nanos) * i128::from(ppm) / 1_000_000;
-    u64::try_from(scaled).unwrap_or(0)
+    // Years of true time at a thousand times the drift of any clock fit.
+    let whole = nanos / 1_000_000;
+    let rest = nanos % 1_000_000;
+    let whole = whole.cast_signed() * ppm;
+    let rest = rest.cast_signed() * ppm / 1_000_000;
+    nanos.saturating_add_signed(whole + rest)
 }
 
 /// Somewhere in 2026.

@@ -151,10 +151,12 @@ pub struct Rates {
     pub orphaned: u64,
     /// Statements that take long.
     pub slow_statement: u64,
-    /// Lock time-outs.
-    pub lock_timeout: u64,
-    /// Batches refused for their data.
-    pub refused: u64,
+    /// Statements that give others a turn while they hold rows.
+    pub halting: u64,
+    /// Statements that lack the end of their message, and are executed but not committed.
+    pub torn: u64,
+    /// Reports and registrations with a text that no column can hold.
+    pub bad: u64,
     /// Client calls that never come back.
     pub call_lost: u64,
 }
@@ -196,6 +198,8 @@ pub enum InFlight {
     Assigning,
     /// A leader has decided something and carried nothing out.
     Decided,
+    /// A submission was executed and is not answered.
+    SubmissionExecuted,
 }
 
 impl InFlight {
@@ -208,6 +212,7 @@ impl InFlight {
         Self::BatchExecuted,
         Self::Assigning,
         Self::Decided,
+        Self::SubmissionExecuted,
     ];
 }
 
@@ -282,6 +287,12 @@ pub enum Blow {
         /// For this long.
         #[serde(with = "crate::schedule::text::span")]
         length: Duration,
+    },
+    /// The database goes down and comes back; every connection to it is gone.
+    RestartStore {
+        /// After this long.
+        #[serde(with = "crate::schedule::text::span")]
+        down: Duration,
     },
     /// A worker dies with its children, and is started again.
     CrashWorker {

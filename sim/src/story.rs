@@ -7,7 +7,7 @@
 use crate::{
     Plan,
     message::{Message, Order},
-    model::store::{Answer, Statement},
+    model::store::{Answer, SqlError, Statement},
     properties::Violation,
     schedule::text::print_span,
 };
@@ -347,13 +347,14 @@ pub fn statement(statement: &Statement) -> String {
     }
 }
 
-/// An answer.
+/// What a statement came to.
 #[must_use]
-pub fn answer(answer: &Answer) -> String {
-    match answer {
-        Answer::Snapshot { .. } => "snapshot".to_owned(),
-        Answer::Loaded { rows, .. } => format!("{} workloads", rows.workloads.len()),
-        other => format!("{other:?}"),
+pub fn reply(reply: &Result<Answer, SqlError>) -> String {
+    match reply {
+        Ok(Answer::Snapshot { .. }) => "snapshot".to_owned(),
+        Ok(Answer::Loaded { rows, .. }) => format!("{} workloads", rows.workloads.len()),
+        Ok(other) => format!("{other:?}"),
+        Err(error) => format!("undone: {error:?}"),
     }
 }
 

@@ -7,16 +7,20 @@
 mod answers;
 mod api;
 mod clients;
+mod database;
 mod driver;
 mod faults;
 mod healing;
 mod messages;
+mod network;
 mod node;
-mod statements;
+mod operations;
+mod reports;
 mod workers;
 
 pub use api::{ApiAnswer, ApiAsk, Call, Caller};
 pub use node::{Inbound, Node};
+pub use operations::{OperationId, Reply};
 
 use crate::{
     clock::Moment,
@@ -25,16 +29,21 @@ use crate::{
     message::{Address, Message},
     model::{
         broker::{Broker, Direction},
-        store::{Answer, CounterRow, Store},
+        store::{CounterRow, SessionId, Store},
     },
     plan::{Operation, Plan, Strike},
     properties::{Observation, Properties, Violation},
     trace::Trace,
 };
 use clients::Client;
-use niyanta_core::{snapshot::CustomerRow, time::Duration};
+use database::{Alarm, Backend};
+use niyanta_core::{
+    ids::{Attempt, WorkloadId},
+    snapshot::CustomerRow,
+    time::Duration,
+};
+use operations::{Operation as Asked, Pool, Sent, Transit};
 use sim_probes::Marks;
-use statements::{Outstanding, StatementId};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, VecDeque},
@@ -53,16 +62,23 @@ pub struct World {
     nodes: Vec<Node>,
     hosts: Vec<Host>,
     clients: Vec<Client>,
-    statements: BTreeMap<StatementId, Outstanding>,
-    next_statement: u64,
+    operations: BTreeMap<OperationId, Asked>,
+    next_operation: u64,
+    pools: Vec<[Pool; 3]>,
+    deadlines: Vec<Option<Moment>>,
+    transit: Vec<Transit>,
+    backends: Vec<Backend>,
+    orphans: Vec<SessionId>,
+    last_turn: u64,
+    bad_contents: BTreeMap<(WorkloadId, Attempt), bool>,
     next_call: u64,
     store_stalled_until: Moment,
+    store_down_until: Moment,
     store_cuts: Vec<[u32; 2]>,
     strikes: VecDeque<Strike>,
     armed: Vec<Strike>,
     is_healed: bool,
     is_finished: bool,
-    has_refused: bool,
     properties: Properties,
     trace: Trace,
     counts: Counts,
@@ -87,6 +103,10 @@ pub struct Counts {
     pub ended: u64,
     /// Batches committed.
     pub batches: u64,
+    /// Statements that waited for a row.
+    pub waits: u64,
+    /// Statements that waited for each other in a circle.
+    pub deadlocks: u64,
     /// Simulated time.
     pub simulated: Duration,
     /// From healing to the last thing settled.
@@ -104,6 +124,8 @@ impl Counts {
         self.workloads += other.workloads;
         self.ended += other.ended;
         self.batches += other.batches;
+        self.waits += other.waits;
+        self.deadlocks += other.deadlocks;
         self.simulated += other.simulated;
         self.settled_after = self.settled_after.max(other.settled_after);
     }
@@ -156,14 +178,21 @@ enum Occurrence {
     /// A message arrives.
     Message { to: Address, message: Message },
     /// A statement reaches the database.
-    Execute(StatementId),
-    /// An answer reaches its asker.
-    Answered {
-        id: StatementId,
-        answer: Box<Answer>,
+    Execute(Box<Sent>),
+    /// A statement in the database is looked at again.
+    Backend {
+        session: SessionId,
+        turn: u64,
+        alarm: Alarm,
     },
-    /// A statement's deadline comes.
-    GaveUp(StatementId),
+    /// A statement comes back to its sender.
+    Replied {
+        id: OperationId,
+        sending: u32,
+        reply: Box<Reply>,
+    },
+    /// Somebody at a place has waited for the database long enough.
+    Deadlines { place: usize, epoch: u32 },
     /// The time of a client's errand has come.
     Errand(usize),
     /// A call reaches a coordinator.
@@ -227,22 +256,15 @@ impl World {
     #[must_use]
     pub fn new(plan: Plan, decider: Decider, told: bool) -> Self {
         sim_probes::plant(plan.bug);
-        let clock = WallClock {
-            drift_ppm: plan.database_drift_ppm,
-        };
+        let clock = WallClock::at_speed(plan.database_drift_ppm);
         let mut store = Store::new(clock);
         for customer in &plan.customers {
-            store.add_customer(CounterRow {
-                limits: CustomerRow {
-                    id: customer.id,
-                    weight: customer.weight,
-                    max_running: customer.max_running,
-                },
-                max_queued: customer.max_queued,
-                submitted: 0,
-                left_queue: 0,
-                running: 0,
-            });
+            let limits = CustomerRow {
+                id: customer.id,
+                weight: customer.weight,
+                max_running: customer.max_running,
+            };
+            store.add_customer(CounterRow::new(limits, customer.max_queued));
         }
         let mut world = Self {
             decider,
@@ -254,16 +276,27 @@ impl World {
             nodes: Node::all(&plan),
             hosts: Host::all(&plan),
             clients: Client::all(&plan),
-            statements: BTreeMap::new(),
-            next_statement: 0,
+            operations: BTreeMap::new(),
+            next_operation: 0,
+            pools: plan
+                .coordinators
+                .iter()
+                .map(|_| Default::default())
+                .collect(),
+            deadlines: vec![None; plan.coordinators.len()],
+            transit: Vec::new(),
+            backends: Vec::new(),
+            orphans: Vec::new(),
+            last_turn: 0,
+            bad_contents: BTreeMap::new(),
             next_call: 0,
             store_stalled_until: Moment::default(),
+            store_down_until: Moment::default(),
             store_cuts: vec![[0, 0]; plan.coordinators.len()],
             strikes: plan.strikes.iter().cloned().collect(),
             armed: Vec::new(),
             is_healed: false,
             is_finished: false,
-            has_refused: false,
             properties: Properties::new(&plan),
             trace: Trace::new(told),
             counts: Counts::default(),
@@ -360,9 +393,14 @@ impl World {
             Occurrence::WakeWorker { place, epoch } => self.wake_worker(place, epoch),
             Occurrence::ResumeWorker { place, epoch } => self.resume_worker(place, epoch),
             Occurrence::Message { to, message } => self.deliver(to, message),
-            Occurrence::Execute(id) => self.execute_statement(id),
-            Occurrence::Answered { id, answer } => self.answer_statement(id, *answer),
-            Occurrence::GaveUp(id) => self.give_statement_up(id),
+            Occurrence::Execute(sent) => self.execute_statement(sent),
+            Occurrence::Backend {
+                session,
+                turn,
+                alarm,
+            } => self.wake_backend(session, turn, alarm),
+            Occurrence::Replied { id, sending, reply } => self.reach_with_reply(id, sending, reply),
+            Occurrence::Deadlines { place, epoch } => self.keep_deadlines(place, epoch),
             Occurrence::Errand(index) => self.begin_errand(index),
             Occurrence::CallArrives { place, call } => self.receive_call(place, *call),
             Occurrence::CallAnswered {

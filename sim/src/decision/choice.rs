@@ -26,6 +26,8 @@ pub enum Occasion {
     Stop,
     /// A worker's process starts; counted for each worker.
     WorkerStart,
+    /// A report's content is written for the first time; counted for each submission.
+    Report,
 }
 
 impl Occasion {
@@ -39,6 +41,7 @@ impl Occasion {
         Self::Run,
         Self::Stop,
         Self::WorkerStart,
+        Self::Report,
     ];
 
     /// Its name in schedule files.
@@ -53,6 +56,7 @@ impl Occasion {
             Self::Run => "run",
             Self::Stop => "stop",
             Self::WorkerStart => "worker-start",
+            Self::Report => "report",
         }
     }
 
@@ -103,6 +107,16 @@ pub enum Choice {
     StopLength,
     /// How many attempts the worker has room for: 0 for as many as planned.
     WorkerRoom,
+    /// How the database executes a statement: at once, or with turns for others in between.
+    StatementCourse,
+    /// How long until it goes on.
+    CourseDelay,
+    /// Whether the end of its message is missing when its sender is stopped.
+    StatementEnd,
+    /// What becomes of it when the database restarts while it is about to commit.
+    RestartFate,
+    /// Whether what is reported can be stored.
+    ReportText,
 }
 
 /// What a choice is between. The benign pick is always 0, or the shortest.
@@ -134,6 +148,11 @@ impl Choice {
         Self::RunCheckpoint,
         Self::StopLength,
         Self::WorkerRoom,
+        Self::StatementCourse,
+        Self::CourseDelay,
+        Self::StatementEnd,
+        Self::RestartFate,
+        Self::ReportText,
     ];
 
     /// The occasion it is an aspect of.
@@ -141,13 +160,20 @@ impl Choice {
     pub const fn occasion(self) -> Occasion {
         match self {
             Self::MessageFate | Self::MessageDelay | Self::MessageDouble => Occasion::Message,
-            Self::StatementFate | Self::StatementDelay | Self::AnswerDelay => Occasion::Statement,
+            Self::StatementFate
+            | Self::StatementDelay
+            | Self::AnswerDelay
+            | Self::StatementCourse
+            | Self::CourseDelay
+            | Self::StatementEnd
+            | Self::RestartFate => Occasion::Statement,
             Self::StallDelay => Occasion::Stall,
             Self::ReadingDelay => Occasion::Reading,
             Self::CallFate | Self::CallDelay => Occasion::Call,
             Self::RunEnd | Self::RunLength | Self::RunCheckpoint => Occasion::Run,
             Self::StopLength => Occasion::Stop,
             Self::WorkerRoom => Occasion::WorkerStart,
+            Self::ReportText => Occasion::Report,
         }
     }
 
@@ -163,7 +189,11 @@ impl Choice {
             | Self::CallDelay => "delay",
             Self::MessageDouble => "double-delay",
             Self::AnswerDelay => "answer-delay",
-            Self::RunEnd => "end",
+            Self::RunEnd | Self::StatementEnd => "end",
+            Self::StatementCourse => "course",
+            Self::CourseDelay => "course-delay",
+            Self::RestartFate => "restart",
+            Self::ReportText => "text",
             Self::RunLength | Self::StopLength => "length",
             Self::RunCheckpoint => "checkpoint",
             Self::WorkerRoom => "room",
@@ -181,15 +211,28 @@ impl Choice {
                 "not-sent",
                 "answer-lost",
                 "orphaned",
-                "lock-timeout",
-                "refused",
+                "breaks",
+                "answer-breaks",
             ]),
+            Self::StatementCourse => Values::Names(&[
+                "at-once",
+                "halts-at-first-row",
+                "halts-at-second-row",
+                "halts-at-third-row",
+                "halts-before-commit",
+                "end-comes-late",
+                "end-never-comes",
+            ]),
+            Self::StatementEnd => Values::Names(&["sent", "missing"]),
+            Self::RestartFate => Values::Names(&["undone", "committed"]),
+            Self::ReportText => Values::Names(&["good", "bad"]),
             Self::CallFate => Values::Names(&["arrives", "lost"]),
             Self::RunEnd => Values::Names(&["completes", "fails-transiently", "fails-for-good"]),
             Self::MessageDelay
             | Self::MessageDouble
             | Self::StatementDelay
             | Self::AnswerDelay
+            | Self::CourseDelay
             | Self::StallDelay
             | Self::ReadingDelay
             | Self::CallDelay
@@ -329,7 +372,7 @@ impl Who {
             Occasion::Reading => format!("c{number}"),
             Occasion::Call if self == Self::OPERATORS => "operators".to_owned(),
             Occasion::Call => format!("customer{number}"),
-            Occasion::Run | Occasion::Stop => format!("job{number}"),
+            Occasion::Run | Occasion::Stop | Occasion::Report => format!("job{number}"),
             Occasion::WorkerStart => format!("w{number}"),
         }
     }
@@ -353,7 +396,7 @@ impl Who {
             Occasion::Reading => number("c"),
             Occasion::Call if name == "operators" => Some(Self::OPERATORS),
             Occasion::Call => number("customer"),
-            Occasion::Run | Occasion::Stop => number("job"),
+            Occasion::Run | Occasion::Stop | Occasion::Report => number("job"),
             Occasion::WorkerStart => number("w"),
         }
     }

@@ -210,8 +210,9 @@ fn rates(rng: &mut Rng) -> Rates {
         answer_lost: rate(450, 80),
         orphaned: rate(350, 60),
         slow_statement: rate(350, 100),
-        lock_timeout: rate(250, 40),
-        refused: rate(100, 10),
+        halting: rate(350, 60),
+        torn: rate(250, 10),
+        bad: 0,
         call_lost: rate(300, 100),
     }
 }
@@ -227,14 +228,14 @@ pub(super) struct Shape {
 
 impl Shape {
     fn strikes(&self, rng: &mut Rng) -> Vec<Strike> {
-        let families: Vec<u64> = (0..12).filter(|_| rng.per_mille(450)).collect();
+        let families: Vec<u64> = (0..13).filter(|_| rng.per_mille(450)).collect();
         let count = rng.between(0, 10);
         let mut strikes: Vec<Strike> = (0..count)
             .filter_map(|_| {
                 let family = *rng.pick(&families)?;
                 let at = Moment(rng.below(self.heal_at.0 * 9 / 10));
                 let blow = self.blow(rng, family)?;
-                let aimed = family < 5 && rng.per_mille(600);
+                let aimed = (family < 5 || family == 11) && rng.per_mille(600);
                 let during = aimed.then(|| rng.pick(InFlight::ALL).copied()).flatten();
                 Some(Strike { at, during, blow })
             })
@@ -353,6 +354,7 @@ impl Shape {
                 lag: rng.duration(secs(1), self.lease / 3 + secs(1)),
                 length: self.lease * 3,
             },
+            11 => Blow::RestartStore { down },
             _ => Blow::Overload { who, length },
         };
         let needs_worker = (6..11).contains(&family);

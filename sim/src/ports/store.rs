@@ -16,7 +16,9 @@ mod views;
 
 use crate::{
     clock::Moment,
-    model::store::{Answer, Change, Statement, Store as Model, TakeLease as ModelTake},
+    model::store::{
+        Answer, Change, Failure, RenewLease, Statement, Store as Model, TakeLease as ModelTake,
+    },
 };
 use async_trait::async_trait;
 use niyanta_core::{
@@ -119,7 +121,7 @@ impl Database {
     /// Runs one statement. What it committed is put on the shelf, then shown to the witness.
     fn run(&mut self, now: Moment, statement: &Statement) -> Result<Answer, StoreError> {
         let now = self.tick(now);
-        let answer = self.model.execute(now, statement);
+        let outcome = self.model.execute(now, statement);
         let time = self.model.time(now);
         for change in self.model.take_changes() {
             self.shelf.follow(time, &change);
@@ -127,7 +129,17 @@ impl Database {
                 witness.committed(now, &self.model, &change);
             }
         }
-        Ok(answer)
+        outcome.map_err(unanswered)
+    }
+}
+
+/// What the port says of an operation without an answer.
+fn unanswered(failure: Failure) -> StoreError {
+    match failure {
+        Failure::Unavailable => StoreError::Unavailable("no connection".into()),
+        Failure::LockTimeout => StoreError::LockTimeout("a row is locked".into()),
+        Failure::Unknown => StoreError::Unknown("no answer".into()),
+        Failure::Refused => StoreError::Refused("a value".into()),
     }
 }
 
@@ -254,12 +266,12 @@ impl Store for SimStore {
         generation: Generation,
         ttl: Duration,
     ) -> Result<Timed<bool>, StoreError> {
-        let renew = Statement::RenewLease {
+        let renew = Statement::RenewLease(RenewLease {
             ask: ASK,
             incarnation: incarnation.clone(),
             generation,
             ttl,
-        };
+        });
         match self.run(&renew)? {
             Answer::Renewed { matched, time, .. } => Ok(timed(matched, time)),
             other => Err(misheard("renew_lease", &other)),
@@ -332,7 +344,7 @@ impl Store for SimStore {
         &self,
         heard: &[(WorkerId, Incarnation, Duration)],
     ) -> Result<(), StoreError> {
-        self.run(&Statement::Heartbeats)?;
+        self.run(&Statement::Heartbeats(heard.to_vec()))?;
         self.note_heartbeats(heard);
         Ok(())
     }

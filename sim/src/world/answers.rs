@@ -4,8 +4,10 @@
     reason = "most events do not carry the database's clock"
 )]
 
-use crate::model::store::{Answer, Statement};
+use super::{World, operations::Purpose};
+use crate::model::store::{Answer, Failure, Statement};
 use niyanta_core::{Event, PersistOutcome, ids::AskId, snapshot::LeaseRow, time::WallTime};
+use sim_probes::{Bug, is_planted};
 
 /// What core hears of an answer.
 pub(super) fn answered(answer: Answer, statement: &Statement) -> Option<Event> {
@@ -61,10 +63,14 @@ pub(super) fn answered(answer: Answer, statement: &Statement) -> Option<Event> {
             rows: Some(rows),
             database_time: time,
         },
-        // A lock time-out of a statement on the lease: not applied, which core hears as no answer.
-        Answer::Done => return unanswered(statement, WallTime(0)),
-        Answer::Content(_)
+        Answer::NotTaken { .. }
+        | Answer::Done
+        | Answer::Content(_)
+        | Answer::Created(_)
+        | Answer::WhyNot { .. }
         | Answer::Submitted(_)
+        | Answer::WishWritten(_)
+        | Answer::Looked(_)
         | Answer::Wished(_)
         | Answer::WorkerWished(_)
         | Answer::Got(_) => return None,
@@ -94,12 +100,15 @@ const fn lease_row(
 }
 
 /// What core hears when no answer comes.
-pub(super) fn unanswered(statement: &Statement, database_time: WallTime) -> Option<Event> {
+pub(super) fn unanswered(
+    statement: &Statement,
+    failure: Failure,
+    database_time: WallTime,
+) -> Option<Event> {
     Some(match statement {
         Statement::TakeLease(take) => Event::LeaseUnknown { ask: take.ask },
-        Statement::ReadLease { ask } | Statement::RenewLease { ask, .. } => {
-            Event::LeaseUnanswered { ask: *ask }
-        }
+        Statement::ReadLease { ask } => Event::LeaseUnanswered { ask: *ask },
+        Statement::RenewLease(renew) => Event::LeaseUnanswered { ask: renew.ask },
         Statement::ResignLease { generation, .. } => Event::LeaseResigned {
             generation: *generation,
         },
@@ -109,7 +118,12 @@ pub(super) fn unanswered(statement: &Statement, database_time: WallTime) -> Opti
         Statement::Persist(batch) => Event::PersistAnswered {
             generation: batch.generation,
             number: batch.number,
-            outcome: PersistOutcome::Unknown,
+            outcome: match failure {
+                Failure::Unknown => PersistOutcome::Unknown,
+                Failure::Refused => PersistOutcome::Refused,
+                // Certainly not applied: the same bytes are sent again after a moment.
+                Failure::LockTimeout | Failure::Unavailable => PersistOutcome::LockTimeout,
+            },
         },
         Statement::ReadFence { generation } => Event::FenceRead {
             generation: *generation,
@@ -121,12 +135,15 @@ pub(super) fn unanswered(statement: &Statement, database_time: WallTime) -> Opti
             database_time,
         },
         Statement::PendingReasons(_)
-        | Statement::Heartbeats
+        | Statement::Heartbeats(_)
         | Statement::Content(_)
         | Statement::Submit(_)
-        | Statement::Wish { .. }
-        | Statement::WishWorker { .. }
-        | Statement::Get { .. } => return None,
+        | Statement::Wish(_)
+        | Statement::WishWorker(_)
+        | Statement::Get { .. }
+        | Statement::WhyNot(_)
+        | Statement::Look { .. }
+        | Statement::Hold(_) => return None,
     })
 }
 
@@ -140,5 +157,54 @@ pub(super) fn database_time(event: &Event) -> Option<WallTime> {
         | Event::SnapshotLoaded { database_time, .. }
         | Event::Loaded { database_time, .. } => Some(*database_time),
         _ => None,
+    }
+}
+
+impl World {
+    /// An operation has come to its end, for whoever waited for it.
+    pub(super) fn read_answer(
+        &mut self,
+        place: usize,
+        purpose: &Purpose,
+        statement: &Statement,
+        outcome: Result<Answer, Failure>,
+    ) {
+        match purpose {
+            Purpose::Nothing => {}
+            Purpose::Call(call) => self.continue_call(place, *call, outcome),
+            Purpose::Report { request, ticket } => {
+                self.finish_report(place, request, *ticket, outcome);
+            }
+            Purpose::Core => {
+                let process = self.nodes[place].process.as_ref();
+                let known = process.map(|process| process.database_time);
+                let event = match outcome {
+                    Ok(answer) => answered(answer, statement),
+                    Err(failure) => unanswered(statement, failure, known.unwrap_or_default()),
+                };
+                if let Some(event) = event {
+                    self.hand_answer(place, event);
+                }
+            }
+        }
+        self.schedule_wake(place);
+    }
+
+    fn hand_answer(&mut self, place: usize, mut event: Event) {
+        if let Event::PersistAnswered { outcome, .. } = &mut event
+            && *outcome == PersistOutcome::Unknown
+            && is_planted(Bug::UnknownIsApplied)
+        {
+            *outcome = PersistOutcome::Applied;
+        }
+        if let Some(process) = &mut self.nodes[place].process
+            && let Some(time) = database_time(&event)
+        {
+            process.database_time = time;
+        }
+        if let Event::LeaseResigned { generation } = &event {
+            self.note_resigned(place, *generation);
+        }
+        self.hand(place, &event);
     }
 }

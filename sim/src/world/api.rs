@@ -7,7 +7,9 @@ use super::{Inbound, Occurrence, World};
 use crate::{
     clock::Moment,
     message::{Address, Message},
-    model::store::{Answer, Statement, Submission, SubmitAnswer, WishAnswer},
+    model::store::{
+        Answer, Failure, Statement, Submission, SubmitAnswer, Wish, WishAnswer, WishWorker,
+    },
     plan::Operation,
     properties::Observation,
 };
@@ -20,6 +22,7 @@ use niyanta_core::{
     workload::{Desired, Status},
 };
 use sim_probes::{Bug, is_planted};
+use std::sync::Arc;
 
 /// A call to the API.
 #[derive(Debug, Clone)]
@@ -141,17 +144,17 @@ impl World {
             ApiAsk::Submit { row, key } => {
                 call.made = Some(row.id);
                 let row = WorkloadRow::clone(row);
-                Statement::Submit(Box::new(Submission { row, key: *key }))
+                Statement::Submit(Arc::new(Submission { row, key: *key }))
             }
             ApiAsk::Wish {
                 customer,
                 workload,
                 desired,
-            } => Statement::Wish {
+            } => Statement::Wish(Wish {
                 customer: *customer,
                 workload: *workload,
                 desired: *desired,
-            },
+            }),
             ApiAsk::Get { customer, workload } => Statement::Get {
                 customer: *customer,
                 workload: *workload,
@@ -160,11 +163,11 @@ impl World {
                 worker,
                 desired,
                 deadline,
-            } => Statement::WishWorker {
+            } => Statement::WishWorker(WishWorker {
                 worker: worker.clone(),
                 desired: *desired,
                 deadline: *deadline,
-            },
+            }),
         };
         call.statement = Some(statement.clone());
         let number = call.number;
@@ -176,7 +179,7 @@ impl World {
         if let Some(made) = early {
             self.finish_call(place, number, Some(ApiAnswer::Submitted(made)));
         }
-        let purpose = super::statements::Purpose::Call(number);
+        let purpose = super::operations::Purpose::Call(number);
         self.ask(place, statement, purpose, CALL_STATEMENT);
     }
 
@@ -199,7 +202,7 @@ impl World {
         else {
             return;
         };
-        let purpose = super::statements::Purpose::Call(number);
+        let purpose = super::operations::Purpose::Call(number);
         self.ask(place, statement, purpose, CALL_STATEMENT);
     }
 
@@ -207,8 +210,7 @@ impl World {
         &mut self,
         place: usize,
         number: u64,
-        answer: Option<Answer>,
-        not_sent: bool,
+        outcome: Result<Answer, Failure>,
     ) {
         let now = self.now;
         let hasty = is_planted(Bug::UnknownIsFailure);
@@ -219,12 +221,13 @@ impl World {
         let Some(call) = process.calls.get_mut(&number) else {
             return;
         };
-        let said = answer.and_then(|answer| spoken(&answer));
+        let not_done = matches!(outcome, Err(Failure::Unavailable | Failure::LockTimeout));
+        let said = outcome.ok().and_then(|answer| spoken(&answer));
         match said {
             Some(answer) if !(call.is_unknown && answer.denies()) => {
                 self.finish_call(place, number, Some(answer));
             }
-            None if (not_sent && !call.is_unknown) || hasty => {
+            None if (not_done && !call.is_unknown) || hasty => {
                 self.finish_call(place, number, Some(ApiAnswer::Unavailable));
             }
             Some(_) | None => {
@@ -342,6 +345,11 @@ fn spoken(answer: &Answer) -> Option<ApiAnswer> {
         | Answer::Fence { .. }
         | Answer::Loaded { .. }
         | Answer::Content(_)
+        | Answer::NotTaken { .. }
+        | Answer::Created(_)
+        | Answer::WhyNot { .. }
+        | Answer::WishWritten(_)
+        | Answer::Looked(_)
         | Answer::Done => None,
     }
 }

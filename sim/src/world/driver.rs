@@ -5,12 +5,12 @@
     reason = "`carry_out` names every effect; what it hands on takes a few of them"
 )]
 
-use super::{Inbound, Node, Occurrence, World, node::Process, statements::Purpose};
+use super::{Inbound, Node, Occurrence, World, node::Process, operations::Purpose};
 use crate::{
     clock::Moment,
     decision::{Choice, Occasion, Who},
     message::{Address, Answered, Command, Message, Order},
-    model::store::{Statement, TakeLease},
+    model::store::{RenewLease, Statement, TakeLease},
     plan::InFlight,
     properties::Observation,
 };
@@ -74,6 +74,7 @@ impl World {
     /// The process is gone, with everything it knew.
     pub(super) fn end_coordinator(&mut self, place: usize) {
         if self.nodes[place].process.take().is_some() {
+            self.forget_operations(place);
             self.nodes[place].epoch += 1;
             self.observe(&Observation::CoordinatorGone { place });
         }
@@ -199,7 +200,7 @@ impl World {
     fn read(&mut self, place: usize, arrived: Moment, inbound: Inbound) {
         match inbound {
             Inbound::Message(message) => self.read_message(place, arrived, message),
-            Inbound::Answer { asked, answer } => self.read_answer(place, *asked, answer),
+            Inbound::Reply { id, sending, reply } => self.read_reply(id, sending, *reply),
             Inbound::Interrupted { hidden } => {
                 self.observe(&Observation::ListeningInterrupted { place });
                 if !hidden {
@@ -310,8 +311,8 @@ impl World {
                 let statement = Statement::PendingReasons(reasons);
                 self.ask(place, statement, Purpose::Nothing, STATEMENT_TIMEOUT);
             }
-            Effect::RecordHeartbeats { .. } => {
-                let statement = Statement::Heartbeats;
+            Effect::RecordHeartbeats { heard, .. } => {
+                let statement = Statement::Heartbeats(heard);
                 self.ask(place, statement, Purpose::Nothing, STATEMENT_TIMEOUT);
             }
             Effect::Reply {
@@ -543,13 +544,13 @@ fn statement_of(effect: Effect, incarnation: Incarnation) -> Option<(Statement, 
             ttl,
             within,
         } => {
-            let renew = Statement::RenewLease {
+            let renew = RenewLease {
                 ask,
                 incarnation,
                 generation,
                 ttl,
             };
-            (renew, within)
+            (Statement::RenewLease(renew), within)
         }
         Effect::LoadSnapshot { generation, limit } => {
             let load = Statement::Snapshot { generation, limit };

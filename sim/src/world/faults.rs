@@ -3,7 +3,7 @@
 use super::{Inbound, Occurrence, World};
 use crate::{
     message::Address,
-    model::broker::Direction,
+    model::{broker::Direction, store::Lane},
     plan::{Blow, InFlight, Target},
 };
 use niyanta_core::{Event, time::Duration};
@@ -91,6 +91,7 @@ impl World {
                 let length = self.until_healed(length);
                 self.store_stalled_until = self.store_stalled_until.max(self.now.plus(length));
             }
+            (Blow::RestartStore { down }, _) => self.restart_store(down),
             (Blow::CrashWorker { place, down }, _) => {
                 self.end_worker(place);
                 self.after(down, Occurrence::StartWorker(place));
@@ -159,6 +160,7 @@ impl World {
         }
         let until = process.paused_until.map_or(until, |other| other.max(until));
         process.paused_until = Some(until);
+        self.tear(place, until);
         self.at(until, Occurrence::ResumeCoordinator { place, epoch });
     }
 
@@ -266,6 +268,9 @@ impl World {
             format!("c{place} reaches the database again")
         });
         self.change_store_cut(place, direction, false);
+        for lane in Lane::ALL {
+            self.serve_queue(place, *lane);
+        }
     }
 }
 
@@ -289,7 +294,8 @@ impl Blow {
             | Self::Overload { .. }
             | Self::CutFromBroker { .. }
             | Self::CutFromStore { .. }
-            | Self::StallStore { .. } => None,
+            | Self::StallStore { .. }
+            | Self::RestartStore { .. } => None,
         };
         (coordinator, worker)
     }
@@ -305,6 +311,7 @@ impl Blow {
             | Self::CutFromBroker { who, .. }
             | Self::CutFromStore { who, .. } => Some(*who),
             Self::StallStore { .. }
+            | Self::RestartStore { .. }
             | Self::CrashWorker { .. }
             | Self::ShutDownWorker { .. }
             | Self::PauseWorker { .. }

@@ -1,10 +1,12 @@
 //! A coordinator's process as the simulator keeps it.
 
-use super::Call;
+use super::{
+    Call,
+    operations::{OperationId, Reply},
+};
 use crate::{
     clock::{Clock, Moment},
     message::Message,
-    model::store::Answer,
     plan::{CoordinatorPlan, Plan},
 };
 use niyanta_core::{
@@ -87,12 +89,14 @@ pub struct Asker {
 pub enum Inbound {
     /// A message from the broker.
     Message(Message),
-    /// An answer from the database; nothing when it will not come.
-    Answer {
-        /// What was asked.
-        asked: Box<super::statements::Outstanding>,
-        /// The answer.
-        answer: Option<Box<Answer>>,
+    /// What a statement came to.
+    Reply {
+        /// Whose.
+        id: OperationId,
+        /// Which sending of it.
+        sending: u32,
+        /// What.
+        reply: Box<Reply>,
     },
     /// The broker's connection was lost, or regained.
     Interrupted {

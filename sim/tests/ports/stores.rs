@@ -20,7 +20,7 @@ macro_rules! on_every_store {
 pub(crate) use on_every_store;
 
 pub(crate) async fn model() -> Rig {
-    let database = Store::new(WallClock { drift_ppm: 0 });
+    let database = Store::new(WallClock::at_speed(0));
     let store = SimStore::new(database, Time::of_runtime());
     Rig::over(String::from("the model"), Arc::new(store), None).await
 }

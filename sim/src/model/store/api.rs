@@ -1,190 +1,186 @@
-//! Statements of the API's half: submissions and wishes, each a write by nobody but the API.
+//! Statements of the API's half: submissions and wishes, each a write by nobody but the API; and
+//! what is looked up when one of them wrote nothing.
+//!
+//! A submission takes its key first and the customer's counter second. Room is judged by
+//! `left_queue` as it was when the statement began, and by `submitted` as it is once it is locked.
 
 use super::{
     Store,
-    rows::{AuditRow, Change, Submission, Workload},
-    statement::{Answer, SubmitAnswer, WishAnswer},
+    locks::RowKey,
+    rows::Submission,
+    session::SqlError,
+    statement::{Answer, Look, Wish, WishWorker},
+    tables::Write,
+    transaction::{Next, Transaction},
 };
 use niyanta_core::{
-    batch::{AuditDetails, LeaderHalf},
-    config::Config,
     fleet::WorkerDesired,
-    ids::{Attempt, CustomerId, WishRevision, WorkerId, WorkloadId},
-    time::{Duration, WallTime},
-    workload::{AuditKind, Desired, Status},
+    ids::{CustomerId, WishRevision, WorkloadId},
+    time::WallTime,
+    workload::Desired,
 };
 use sim_probes::{Bug, is_planted};
 
+/// Where a submission is.
+const BEGUN: usize = 0;
+const HAS_KEY: usize = 1;
+const HAS_COUNTER: usize = 2;
+const HAS_ROW: usize = 3;
+
 impl Store {
-    pub(super) fn submit(&mut self, time: WallTime, submission: &Submission) -> Answer {
+    pub(super) fn submit(
+        &self,
+        tx: &mut Transaction,
+        submission: &Submission,
+        time: WallTime,
+    ) -> Next {
         let row = &submission.row;
-        if self.workloads.contains_key(&row.id) {
-            return Answer::Submitted(SubmitAnswer::There(row.id));
-        }
-        let key = submission.key.map(|key| (row.customer, key));
-        if let Some(key) = key
-            && !is_planted(Bug::KeyIgnored)
-            && let Some(first) = self.keys.get(&key)
-        {
-            return Answer::Submitted(SubmitAnswer::There(*first));
-        }
-        let unlimited = is_planted(Bug::QuotaIgnored);
-        let Some(counters) = self.customers.get_mut(&row.customer) else {
-            return Answer::Submitted(SubmitAnswer::QueueFull);
+        let nothing = Next::Done(Answer::Created(None));
+        let Some(counters) = self.tables.customers.get(&row.customer) else {
+            return nothing;
         };
-        if !unlimited && counters.submitted - counters.left_queue >= counters.max_queued {
-            return Answer::Submitted(SubmitAnswer::QueueFull);
+        let key = submission.key.filter(|_| !is_planted(Bug::KeyIgnored));
+        if tx.cursor == BEGUN {
+            tx.noted = counters.left_queue;
+            tx.stamp = counters.submitted_stamp;
+            let room = counters.submitted.saturating_sub(tx.noted) < counters.max_queued
+                || is_planted(Bug::QuotaIgnored);
+            if !room || self.tables.workloads.contains_key(&row.id) {
+                return nothing;
+            }
+            if let Some(key) = key {
+                if self.tables.keys.contains_key(&(row.customer, key)) {
+                    return nothing;
+                }
+                tx.cursor = HAS_KEY;
+                return Next::Lock(RowKey::Key(row.customer, key));
+            }
+            tx.cursor = HAS_COUNTER;
+            return Next::Lock(RowKey::Submitted(row.customer));
         }
-        counters.submitted += 1;
-        if let Some(key) = key {
-            self.keys.insert(key, row.id);
+        match tx.cursor {
+            HAS_KEY => {
+                // Whoever held it may have committed it.
+                if key.is_some_and(|key| self.tables.keys.contains_key(&(row.customer, key))) {
+                    return nothing;
+                }
+                tx.cursor = HAS_COUNTER;
+                Next::Lock(RowKey::Submitted(row.customer))
+            }
+            HAS_COUNTER => {
+                let full = counters.submitted.saturating_sub(tx.noted) >= counters.max_queued;
+                if full && !is_planted(Bug::QuotaIgnored) {
+                    return match key {
+                        Some(_) => Next::Failed(SqlError::QueueFilled),
+                        None => nothing,
+                    };
+                }
+                (tx.judged_at, tx.cursor) = (time, HAS_ROW);
+                Next::Lock(RowKey::Workload(row.id))
+            }
+            _ => {
+                if self.tables.workloads.contains_key(&row.id) {
+                    return Next::Failed(SqlError::Unique);
+                }
+                tx.writes.push(Write::Workload(tx.judged_at));
+                Next::Done(Answer::Created(Some(row.id)))
+            }
         }
-        self.changes.push(Change::Submitted {
-            workload: row.id,
-            customer: row.customer,
-            key: submission.key,
-        });
-        let workload = made(time, submission);
-        self.workloads.insert(row.id, workload);
-        Answer::Submitted(SubmitAnswer::There(row.id))
     }
 
-    pub(super) fn wish(
-        &mut self,
-        time: WallTime,
-        customer: CustomerId,
-        workload: WorkloadId,
-        desired: Desired,
-    ) -> Answer {
-        let undoes = is_planted(Bug::ResumeUndoesCancel);
-        let skips = is_planted(Bug::WishSkipsVersion);
-        let Some(found) = self.workloads.get_mut(&workload) else {
-            return Answer::Wished(WishAnswer::NotFound);
+    pub(super) fn why_not(&self, submission: &Submission) -> Answer {
+        let row = &submission.row;
+        let key = submission.key.map(|key| (row.customer, key));
+        let counters = self.tables.customers.get(&row.customer);
+        Answer::WhyNot {
+            own: self.tables.workloads.contains_key(&row.id),
+            first: key.and_then(|key| self.tables.keys.get(&key).copied()),
+            has_room: counters
+                .is_some_and(|row| row.submitted.saturating_sub(row.left_queue) < row.max_queued),
+        }
+    }
+
+    pub(super) fn wish(&self, tx: &mut Transaction, wish: &Wish, time: WallTime) -> Next {
+        let found = self
+            .tables
+            .workloads
+            .get(&wish.workload)
+            .filter(|found| found.row.customer == wish.customer)
+            .filter(|found| !found.row.leader.status.is_terminal())
+            .filter(|found| found.row.desired != wish.desired)
+            .filter(|found| {
+                found.row.desired != Desired::Cancel || is_planted(Bug::ResumeUndoesCancel)
+            });
+        let Some(found) = found else {
+            return Next::Done(Answer::WishWritten(None));
         };
-        if found.row.customer != customer {
-            return Answer::Wished(WishAnswer::NotFound);
+        if tx.cursor == 0 {
+            tx.cursor = 1;
+            return Next::Lock(RowKey::Workload(wish.workload));
         }
-        let status = found.row.leader.status;
-        let recorded = |found: &Workload, is_true| {
-            Answer::Wished(WishAnswer::Recorded {
-                revision: found.row.wish_revision,
-                version: found.version,
-                is_true,
-            })
-        };
-        if status.is_terminal() {
-            let same = desired == Desired::Cancel && status == Status::Cancelled;
-            return if same {
-                recorded(found, true)
-            } else {
-                Answer::Wished(WishAnswer::Conflict)
-            };
-        }
-        if found.row.desired == desired {
-            let is_true = match desired {
-                Desired::Cancel => false,
-                Desired::Pause => status == Status::Paused,
-                Desired::Run => status != Status::Paused && found.row.leader.stopping.is_none(),
-            };
-            return recorded(found, is_true);
-        }
-        if found.row.desired == Desired::Cancel && !undoes {
-            return Answer::Wished(WishAnswer::Conflict);
-        }
-        found.waits_since = Some(time);
-        let before = found.row.desired;
-        let before_version = found.version;
-        found.row.desired = desired;
-        found.row.wish_revision = found.row.wish_revision.next();
-        if !skips {
-            found.version += 1;
-        }
-        found.audit.push(AuditRow {
-            number: before_version + 1,
-            kind: match desired {
-                Desired::Cancel => AuditKind::CancelRequested,
-                Desired::Pause => AuditKind::PauseRequested,
-                Desired::Run => AuditKind::ResumeRequested,
-            },
-            actor: None,
-            attempt: found.row.leader.attempt,
-            generation: None,
-            details: AuditDetails::None,
-        });
-        let answer = recorded(found, false);
-        self.changes.push(Change::Wished {
-            workload,
-            before,
-            before_version,
-        });
-        answer
+        tx.writes.push(Write::Wish(time));
+        let counted = u64::from(!is_planted(Bug::WishSkipsVersion));
+        Next::Done(Answer::WishWritten(Some((
+            found.row.wish_revision.next(),
+            found.version + counted,
+        ))))
+    }
+
+    pub(super) fn look(&self, customer: CustomerId, workload: WorkloadId) -> Answer {
+        let found = self
+            .tables
+            .workloads
+            .get(&workload)
+            .filter(|found| found.row.customer == customer);
+        Answer::Looked(found.map(|found| Look {
+            status: found.row.leader.status,
+            is_stopping: found.row.leader.stopping.is_some(),
+            desired: found.row.desired,
+            revision: found.row.wish_revision,
+            version: found.version,
+        }))
     }
 
     pub(super) fn wish_worker(
-        &mut self,
+        &self,
+        tx: &mut Transaction,
+        wish: &WishWorker,
         time: WallTime,
-        worker: &WorkerId,
-        desired: WorkerDesired,
-        deadline: Option<Duration>,
-    ) -> Answer {
-        let Some(found) = self.workers.get_mut(worker) else {
-            return Answer::WorkerWished(false);
-        };
-        let removed = found.row.desired == WorkerDesired::Remove;
-        if !removed {
-            found.row.desired = desired;
-            found.row.wish_revision = found.row.wish_revision.next();
-            found.row.drain_deadline = deadline
-                .filter(|_| desired == WorkerDesired::Drain)
-                .map(|deadline| time.plus(deadline));
+    ) -> Next {
+        match tx.cursor {
+            0 => {
+                let Some(found) = self.tables.workers.get(&wish.worker) else {
+                    return Next::Done(Answer::WorkerWished(false));
+                };
+                tx.noted = found.row.record.wish_seen.next().0;
+                (tx.judged_at, tx.cursor) = (time, 1);
+                Next::Lock(RowKey::WorkerWish(wish.worker.clone()))
+            }
+            1 => {
+                let there = self.tables.wishes.get(&wish.worker);
+                let own = there.map_or(WishRevision::ZERO, |there| there.revision.next());
+                tx.writes.push(Write::WorkerWish {
+                    revision: own.max(WishRevision(tx.noted)),
+                    deadline: wish
+                        .deadline
+                        .filter(|_| wish.desired == WorkerDesired::Drain)
+                        .map(|deadline| tx.judged_at.plus(deadline)),
+                });
+                tx.cursor = 2;
+                Next::Lock(RowKey::AdminAudit)
+            }
+            _ => Next::Done(Answer::WorkerWished(true)),
         }
-        Answer::WorkerWished(true)
     }
 
     pub(super) fn get(&self, customer: CustomerId, workload: WorkloadId) -> Answer {
         let lags = is_planted(Bug::StaleReads);
         let found = self
+            .tables
             .workloads
             .get(&workload)
             .filter(|found| found.row.customer == customer)
             .filter(|found| !lags || found.version > 1);
         Answer::Got(found.map(|found| (found.row.leader.status, found.row.desired, found.version)))
-    }
-}
-
-/// The row that a submission makes.
-fn made(time: WallTime, submission: &Submission) -> Workload {
-    let mut row = submission.row.clone();
-    let eligible_at = row.run_after.map_or(time, |after| after.max(time));
-    let ageing = Config::AGEING_PER_PRIORITY.as_micros() * u128::from(row.priority);
-    row.desired = Desired::Run;
-    row.wish_revision = WishRevision::ZERO;
-    row.leader = LeaderHalf {
-        status: Status::Pending,
-        attempt: Attempt::ZERO,
-        worker: None,
-        retry_count: 0,
-        loss_count: 0,
-        eligible_at,
-        sort_key: eligible_at.0 - i64::try_from(ageing).unwrap_or(i64::MAX),
-        backoff_until: None,
-        wish_seen: WishRevision::ZERO,
-        stopping: None,
-        error_type: None,
-    };
-    Workload {
-        row,
-        version: 1,
-        audit: vec![AuditRow {
-            number: 1,
-            kind: AuditKind::Created,
-            actor: None,
-            attempt: Attempt::ZERO,
-            generation: None,
-            details: AuditDetails::None,
-        }],
-        pending_reason: None,
-        waits_since: Some(time),
-        result_of: None,
     }
 }

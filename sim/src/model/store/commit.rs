@@ -1,192 +1,228 @@
-//! The leader's commit: one batch, all of it or nothing; and what is written beside it.
+//! The leader's commit: one batch, all of it or nothing.
+//!
+//! The fence row comes first, judged again after a wait; then, in the order of the statement, the
+//! workloads, the workers put, the workers removed and the counters, and last the wishes of workers
+//! that are gone. A row that was not as expected when the statement began is passed over, and one
+//! that has changed since is judged as it is now: whatever is missing is found out at the end, by
+//! the counts, and undoes everything.
 
 use super::{
     Store,
-    rows::{AuditRow, Change, Moved, WorkerEntry},
-    statement::{Answer, ContentWrite},
+    locks::RowKey,
+    session::SqlError,
+    statement::Answer,
+    tables::Write,
+    transaction::{Next, Transaction},
 };
 use niyanta_core::{
-    Content, PersistOutcome,
-    batch::{Batch, WorkerRecord, WorkerWrite, WorkloadWrite},
+    PersistOutcome,
+    batch::{Batch, WorkerWrite, WorkloadWrite},
     fleet::WorkerDesired,
-    ids::{Attempt, WishRevision, WorkloadId},
-    scheduling::PendingReason,
-    snapshot::WorkerRow,
+    ids::WorkerId,
+    snapshot::FenceRow,
     time::WallTime,
-    workload::Status,
 };
 use sim_probes::{Bug, is_planted};
-use std::sync::Arc;
 
 impl Store {
-    pub(super) fn persist(&mut self, time: WallTime, batch: &Arc<Batch>) -> Answer {
-        let outcome = self.commit(time, batch);
-        Answer::Persist {
-            generation: batch.generation,
-            number: batch.number,
-            outcome,
+    pub(super) fn commit_batch(
+        &mut self,
+        tx: &mut Transaction,
+        batch: &Batch,
+        time: WallTime,
+    ) -> Next {
+        let first_row = 2;
+        if tx.cursor == 0 {
+            if has_bad_value(batch) {
+                return Next::Failed(SqlError::Data);
+            }
+            if !self.passes_fence(batch) {
+                return Next::Done(persisted(batch, PersistOutcome::NotApplied));
+            }
+            tx.stamp = self.tables.fence_stamp;
+            if !tx.at_once || !self.locks.is_empty() {
+                tx.at_once = false;
+                tx.snapshot = self.expected_rows(batch);
+            }
+            tx.cursor = 1;
+            return Next::Lock(RowKey::Fence);
         }
-    }
-
-    fn commit(&mut self, time: WallTime, batch: &Arc<Batch>) -> PersistOutcome {
-        if !self.passes_fence(batch) {
-            return PersistOutcome::NotApplied;
+        if tx.cursor == 1 {
+            if self.tables.fence_stamp != tx.stamp && !self.passes_fence(batch) {
+                return Next::Done(persisted(batch, PersistOutcome::NotApplied));
+            }
+            tx.writes.push(Write::Fence(FenceRow {
+                applied: batch.number,
+                ..self.tables.fence.clone()
+            }));
+            (tx.cursor, tx.has_row) = (first_row, false);
         }
-        let matches = self.matches(batch);
-        if !matches && !is_planted(Bug::ShortCountIgnored) {
-            return PersistOutcome::Short;
+        loop {
+            let row = tx.cursor - first_row;
+            if tx.has_row {
+                tx.has_row = false;
+                tx.cursor += 1;
+                if let Err(error) = self.judge_row(tx, batch, row, time) {
+                    return Next::Failed(error);
+                }
+                continue;
+            }
+            match self.row_of(tx, batch, row) {
+                Row::Lock(key) => return Next::Lock(key),
+                Row::PassOver => tx.cursor += 1,
+                Row::Beyond => break,
+            }
+        }
+        let written = tx.writes.iter().filter(|write| counts(write)).count();
+        if written != batch.rows() && !is_planted(Bug::ShortCountIgnored) {
+            return Next::Failed(SqlError::Short);
         }
         if self.shows_stale_snapshots() {
-            self.before_last_batch = Some(Box::new(self.snapshot_rows(time, 1_000)));
+            self.before_last_batch = Some(Box::new(self.snapshot_rows(1_000)));
         }
-        self.fence.applied = batch.number;
-        let mut moved = Vec::with_capacity(batch.workloads.len());
-        for write in &batch.workloads {
-            if let Some(step) = self.move_workload(time, batch, write) {
-                moved.push(step);
-            }
-        }
-        for write in &batch.workers {
-            match write {
-                WorkerWrite::Put(record) => self.put_worker(record),
-                WorkerWrite::Remove { worker } => {
-                    self.workers.remove(worker);
-                }
-            }
-        }
-        for write in &batch.counters {
-            if let Some(row) = self.customers.get_mut(&write.customer) {
-                row.left_queue += write.left_queue;
-                row.running += write.running;
-            }
-        }
-        self.changes.push(Change::Batch {
-            batch: Arc::clone(batch),
-            time,
-            moved,
-        });
-        PersistOutcome::Applied
+        Next::Done(persisted(batch, PersistOutcome::Applied))
     }
 
     fn passes_fence(&self, batch: &Batch) -> bool {
-        let term = self.fence.generation == batch.generation
-            && self.fence.incarnation == batch.incarnation;
-        let turn = self.fence.applied.next() == batch.number;
-        let repeat = is_planted(Bug::CommitRepeatedBlindly) && self.fence.applied == batch.number;
+        let fence = &self.tables.fence;
+        let term = fence.generation == batch.generation && fence.incarnation == batch.incarnation;
+        let turn = fence.applied.next() == batch.number;
+        let repeat = is_planted(Bug::CommitRepeatedBlindly) && fence.applied == batch.number;
         (term || is_planted(Bug::FenceIgnoresTerm)) && (turn || repeat)
             || is_planted(Bug::FenceIgnored)
     }
 
-    /// Whether every row that the batch names is as it believes.
-    fn matches(&self, batch: &Batch) -> bool {
-        let workloads = batch.workloads.iter().all(|write| {
-            self.workloads.get(&write.id).is_some_and(|found| {
-                found.row.leader.status == write.from_status
-                    && found.row.leader.attempt == write.from_attempt
-            })
-        });
-        let workers = batch.workers.iter().all(|write| match write {
-            WorkerWrite::Put(_) => true,
-            WorkerWrite::Remove { worker } => self.workers.contains_key(worker),
-        });
-        let counters = batch
-            .counters
-            .iter()
-            .all(|write| self.customers.contains_key(&write.customer));
-        workloads && workers && counters
+    /// Which of the rows that are looked for are there, and as expected.
+    fn expected_rows(&self, batch: &Batch) -> Vec<bool> {
+        let workloads = batch.workloads.iter().map(|write| self.fits(write));
+        let workers = batch.workers.iter();
+        let workers = workers.map(|write| self.tables.workers.contains_key(write.worker()));
+        workloads.chain(workers).collect()
     }
 
-    fn move_workload(
-        &mut self,
-        time: WallTime,
+    fn fits(&self, write: &WorkloadWrite) -> bool {
+        self.tables.workloads.get(&write.id).is_some_and(|found| {
+            found.row.leader.status == write.from_status
+                && found.row.leader.attempt == write.from_attempt
+        })
+    }
+
+    fn row_of(&self, tx: &Transaction, batch: &Batch, row: usize) -> Row {
+        let was_there = tx.snapshot.get(row).copied().unwrap_or(true);
+        let workers = batch.workloads.len();
+        let counters = workers + batch.workers.len();
+        let wishes = counters + batch.counters.len();
+        if let Some(write) = batch.workloads.get(row) {
+            return if was_there {
+                Row::Lock(RowKey::Workload(write.id))
+            } else {
+                Row::PassOver
+            };
+        }
+        if let Some(write) = batch.workers.get(row.wrapping_sub(workers)) {
+            return if was_there || matches!(write, WorkerWrite::Put(_)) {
+                Row::Lock(RowKey::Worker(write.worker().clone()))
+            } else {
+                Row::PassOver
+            };
+        }
+        if let Some(write) = batch.counters.get(row.wrapping_sub(counters)) {
+            return Row::Lock(RowKey::Moved(write.customer));
+        }
+        match batch.workers.get(row.wrapping_sub(wishes)) {
+            Some(WorkerWrite::Remove { worker }) if self.forgets(worker) => {
+                Row::Lock(RowKey::WorkerWish(worker.clone()))
+            }
+            Some(_) => Row::PassOver,
+            None => Row::Beyond,
+        }
+    }
+
+    /// Judges a row that is locked now.
+    fn judge_row(
+        &self,
+        tx: &mut Transaction,
         batch: &Batch,
-        write: &WorkloadWrite,
-    ) -> Option<Moved> {
-        let found = self.workloads.get_mut(&write.id)?;
-        let moved = Moved {
-            workload: write.id,
-            before: found.row.leader.clone(),
-            before_version: found.version,
-        };
-        found.row.leader = write.to.clone();
-        found.waits_since = Some(time);
-        if write.stamp_scheduled {
-            found.row.started_at = None;
-        }
-        if write.stamp_started {
-            found.row.started_at = Some(time);
-        }
-        if write.to.status != Status::Pending {
-            found.pending_reason = None;
-        }
-        for step in &write.steps {
-            found.version += 1;
-            found.audit.push(AuditRow {
-                number: found.version,
-                kind: step.kind,
-                actor: Some(step.actor.clone()),
-                attempt: step.attempt,
-                generation: Some(batch.generation),
-                details: step.details.clone(),
-            });
-        }
-        Some(moved)
-    }
-
-    fn put_worker(&mut self, record: &WorkerRecord) {
-        let entry = self
-            .workers
-            .entry(record.worker.clone())
-            .or_insert_with(|| WorkerEntry {
-                row: WorkerRow {
-                    record: record.clone(),
-                    desired: WorkerDesired::Run,
-                    wish_revision: WishRevision::ZERO,
-                    drain_deadline: None,
-                },
-            });
-        entry.row.record = record.clone();
-    }
-
-    pub(super) fn write_content(&mut self, write: &ContentWrite) -> Answer {
-        let Some(found) = self.workloads.get_mut(&write.workload) else {
-            return Answer::Content(Content::NotOpen);
-        };
-        let leader = &found.row.leader;
-        let open = leader.status.has_open_attempt()
-            && leader.attempt == write.attempt
-            && leader
-                .worker
-                .as_ref()
-                .is_some_and(|(_, incarnation)| *incarnation == write.incarnation);
-        if !open {
-            return Answer::Content(Content::NotOpen);
-        }
-        match write.checkpoint {
-            Some(sequence) => {
-                let wanted = (write.attempt, sequence);
-                if found.row.checkpoint > Some(wanted) {
-                    return Answer::Content(Content::NotOpen);
+        row: usize,
+        time: WallTime,
+    ) -> Result<(), SqlError> {
+        let workers = batch.workloads.len();
+        let counters = workers + batch.workers.len();
+        let wishes = counters + batch.counters.len();
+        if let Some(write) = batch.workloads.get(row) {
+            if self.fits(write) {
+                if self.event_is_there(write) {
+                    return Err(SqlError::Unique);
                 }
-                found.row.checkpoint = Some(wanted);
+                tx.writes.push(Write::Move(row, time));
             }
-            None => found.result_of = Some(write.attempt),
+        } else if let Some(write) = batch.workers.get(row.wrapping_sub(workers)) {
+            let there = self.tables.workers.contains_key(write.worker());
+            if there || matches!(write, WorkerWrite::Put(_)) {
+                tx.writes.push(Write::Worker(row - workers));
+            }
+        } else if let Some(write) = batch.counters.get(row.wrapping_sub(counters)) {
+            if self.tables.customers.contains_key(&write.customer) {
+                tx.writes.push(Write::Counter(row - counters));
+            }
+        } else if let Some(write) = batch.workers.get(row.wrapping_sub(wishes))
+            && self.forgets(write.worker())
+        {
+            tx.writes.push(Write::ForgetWish(write.worker().clone()));
         }
-        Answer::Content(Content::Stored)
+        Ok(())
     }
 
-    pub(super) fn record_reasons(
-        &mut self,
-        reasons: &[(WorkloadId, Attempt, PendingReason)],
-    ) -> Answer {
-        for (workload, attempt, reason) in reasons {
-            if let Some(found) = self.workloads.get_mut(workload)
-                && found.row.leader.status == Status::Pending
-                && found.row.leader.attempt == *attempt
-            {
-                found.pending_reason = Some(*reason);
-            }
-        }
-        Answer::Done
+    /// The number of the next audit event is taken: its primary key refuses it.
+    fn event_is_there(&self, write: &WorkloadWrite) -> bool {
+        self.tables.workloads.get(&write.id).is_some_and(|found| {
+            let last = found.audit.last().map_or(0, |event| event.number);
+            !write.steps.is_empty() && last > found.version
+        })
     }
+
+    /// What is wished of a worker goes with its row, unless it is a drain.
+    fn forgets(&self, worker: &WorkerId) -> bool {
+        let wish = self.tables.wishes.get(worker);
+        wish.is_some_and(|wish| wish.desired != WorkerDesired::Drain)
+    }
+}
+
+/// What the statement does about a row.
+enum Row {
+    /// Locks it.
+    Lock(RowKey),
+    /// Nothing: it was not there when the statement began.
+    PassOver,
+    /// There are no more.
+    Beyond,
+}
+
+const fn counts(write: &Write) -> bool {
+    matches!(
+        write,
+        Write::Move(..) | Write::Worker(_) | Write::Counter(_)
+    )
+}
+
+const fn persisted(batch: &Batch, outcome: PersistOutcome) -> Answer {
+    Answer::Persist {
+        generation: batch.generation,
+        number: batch.number,
+        outcome,
+    }
+}
+
+/// A text that no column can hold. The edges refuse it first; what slips past them ends here.
+fn has_bad_value(batch: &Batch) -> bool {
+    batch.workers.iter().any(|write| match write {
+        WorkerWrite::Put(record) => {
+            record.version.contains('\0')
+                || record
+                    .tags
+                    .iter()
+                    .any(|(name, value)| name.contains('\0') || value.contains('\0'))
+        }
+        WorkerWrite::Remove { .. } => false,
+    })
 }

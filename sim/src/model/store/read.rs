@@ -1,11 +1,18 @@
 //! What a term reads: its snapshot, and rows it asks for later.
+//!
+//! A snapshot is one read-only transaction and shows one moment. A load is three statements on one
+//! connection (the clock, the rows, their customers), and somebody may commit between them.
 
-use super::{Store, rows::Workload, statement::Answer};
+use super::{
+    Store,
+    statement::Answer,
+    tables::place,
+    transaction::{Next, Transaction},
+};
 use niyanta_core::{
-    ids::{CustomerId, Generation, LoadId},
+    ids::{CustomerId, Generation, LoadId, PlacementClass, WorkloadId},
     snapshot::{CustomerRow, Load, Loaded, Snapshot, SweepCursor, WorkloadRow},
     time::WallTime,
-    workload::{Desired, Status},
 };
 use std::collections::BTreeSet;
 
@@ -17,10 +24,10 @@ impl Store {
             .filter(|_| self.shows_stale_snapshots());
         let snapshot = match stale {
             Some(before) => Box::new(Snapshot {
-                fence: self.fence.clone(),
+                fence: self.tables.fence.clone(),
                 ..Snapshot::clone(before)
             }),
-            None => Box::new(self.snapshot_rows(time, limit)),
+            None => Box::new(self.snapshot_rows(limit)),
         };
         Answer::Snapshot {
             generation,
@@ -29,19 +36,15 @@ impl Store {
         }
     }
 
-    pub(super) fn snapshot_rows(&self, _time: WallTime, limit: u32) -> Snapshot {
-        let open: Vec<WorkloadRow> = self
-            .workloads
-            .values()
-            .filter(|found| found.row.leader.status.has_open_attempt())
-            .map(|found| found.row.clone())
-            .collect();
+    pub(super) fn snapshot_rows(&self, limit: u32) -> Snapshot {
+        let tables = &self.tables;
+        let open: Vec<WorkloadRow> = self.rows_of(tables.open.iter().copied()).collect();
         let (waiting, complete) = self.sweep(None, limit);
         let next = waiting.last().filter(|_| !complete).map(place);
         Snapshot {
-            fence: self.fence.clone(),
-            longest_ttl: self.lease.longest_ttl,
-            workers: self
+            fence: tables.fence.clone(),
+            longest_ttl: tables.lease.longest_ttl,
+            workers: tables
                 .workers
                 .values()
                 .map(|found| found.row.clone())
@@ -53,112 +56,146 @@ impl Store {
         }
     }
 
-    pub(super) fn load(&self, time: WallTime, load: LoadId, what: &Load, limit: u32) -> Answer {
+    pub(super) fn load(
+        &self,
+        tx: &mut Transaction,
+        load: LoadId,
+        what: &Load,
+        limit: u32,
+        time: WallTime,
+    ) -> Next {
+        match tx.cursor {
+            0 => {
+                (tx.judged_at, tx.cursor) = (time, 1);
+                Next::Breath
+            }
+            1 => {
+                let rows = self.loaded(what, limit, time);
+                tx.answer = Some(Answer::Loaded {
+                    load,
+                    rows: Box::new(rows),
+                    time: tx.judged_at,
+                });
+                tx.cursor = 2;
+                Next::Breath
+            }
+            _ => {
+                let mut answer = tx.answer.take();
+                if let Some(Answer::Loaded { rows, .. }) = &mut answer {
+                    rows.customers = if let Load::Customers(ids) = what {
+                        self.limits_of(ids.iter())
+                    } else {
+                        self.customers_of(rows.workloads.iter())
+                    };
+                }
+                Next::Done(answer.unwrap_or(Answer::Done))
+            }
+        }
+    }
+
+    fn loaded(&self, what: &Load, limit: u32, time: WallTime) -> Loaded {
         let mut rows = Loaded {
             complete: true,
             ..Loaded::default()
         };
         match what {
             Load::Workloads(ids) => {
-                let found = ids.iter().filter_map(|id| self.workloads.get(id));
-                rows.workloads = found.map(|found| found.row.clone()).collect();
+                let mut ids = ids.clone();
+                ids.sort_unstable();
+                ids.dedup();
+                (rows.workloads, rows.complete) = cut(self.rows_of(ids.into_iter()), limit);
             }
             Load::Wishes => {
-                let found = self
-                    .workloads
-                    .values()
-                    .filter(|found| found.row.leader.wish_seen != found.row.wish_revision)
-                    .map(|found| found.row.clone());
-                (rows.workloads, rows.complete) = cut(found.collect(), limit);
+                let unseen = self.tables.unseen.iter().copied();
+                (rows.workloads, rows.complete) = cut(self.rows_of(unseen), limit);
             }
             Load::Backlog {
                 customer,
                 class,
                 after,
             } => {
-                let mut found: Vec<_> = self
-                    .waiting()
-                    .filter(|row| row.customer == *customer && row.class == *class)
+                let found = self
+                    .waiting_in(*customer, *class)
                     .filter(|row| row.leader.eligible_at <= time)
-                    .filter(|row| after.is_none_or(|after| (row.leader.sort_key, row.id) > after))
-                    .cloned()
-                    .collect();
-                found.sort_by_key(|row| (row.leader.sort_key, row.id));
-                (rows.workloads, rows.complete) = cut(found, limit);
+                    .filter(|row| after.is_none_or(|after| (row.leader.sort_key, row.id) > after));
+                (rows.workloads, rows.complete) = cut(found.cloned(), limit);
             }
             Load::Sweep { after } => (rows.workloads, rows.complete) = self.sweep(*after, limit),
             Load::Eligible { after, until } => {
-                let mut found: Vec<_> = self
-                    .waiting()
-                    .filter(|row| {
-                        row.leader.eligible_at > *after && row.leader.eligible_at <= *until
-                    })
-                    .cloned()
+                let waiting = self.tables.waiting.iter().map(|place| place.workload);
+                let mut found: Vec<&WorkloadRow> = waiting
+                    .filter_map(|id| self.tables.workloads.get(&id).map(|found| &found.row))
+                    .filter(|row| row.leader.eligible_at > *after)
+                    .filter(|row| row.leader.eligible_at <= *until)
                     .collect();
                 found.sort_by_key(|row| (row.leader.eligible_at, row.id));
-                (rows.workloads, rows.complete) = cut(found, limit);
+                (rows.workloads, rows.complete) = cut(found.into_iter().cloned(), limit);
             }
             Load::WorkerWishes => {
-                rows.workers = self
+                let unseen = self
+                    .tables
                     .workers
                     .values()
                     .filter(|found| found.row.record.wish_seen != found.row.wish_revision)
-                    .map(|found| found.row.clone())
-                    .collect();
+                    .filter(|found| self.tables.wishes.contains_key(&found.row.record.worker))
+                    .map(|found| found.row.clone());
+                (rows.workers, rows.complete) = cut(unseen, limit);
             }
-            Load::Customers(ids) => {
-                let found = ids.iter().filter_map(|id| self.customers.get(id));
-                rows.customers = found.map(|found| found.limits.clone()).collect();
-            }
+            Load::Customers(_) => {}
         }
-        if !matches!(what, Load::Customers(_)) {
-            rows.customers = self.customers_of(rows.workloads.iter());
-        }
-        Answer::Loaded {
-            load,
-            rows: Box::new(rows),
-            time,
-        }
+        rows
     }
 
-    /// Everything that waits to run, in no order.
-    fn waiting(&self) -> impl Iterator<Item = &WorkloadRow> {
-        self.workloads
-            .values()
-            .map(|found: &Workload| &found.row)
-            .filter(|row| row.leader.status == Status::Pending && row.desired == Desired::Run)
+    fn rows_of(&self, ids: impl Iterator<Item = WorkloadId>) -> impl Iterator<Item = WorkloadRow> {
+        ids.filter_map(|id| {
+            self.tables
+                .workloads
+                .get(&id)
+                .map(|found| found.row.clone())
+        })
+    }
+
+    /// What waits to run in one class, by key.
+    fn waiting_in(
+        &self,
+        customer: CustomerId,
+        class: PlacementClass,
+    ) -> impl Iterator<Item = &WorkloadRow> {
+        let bound = |sort_key, workload| SweepCursor {
+            customer,
+            class,
+            sort_key,
+            workload: WorkloadId(workload),
+        };
+        self.tables
+            .waiting
+            .range(bound(i64::MIN, 0)..=bound(i64::MAX, u128::MAX))
+            .filter_map(|place| self.tables.workloads.get(&place.workload))
+            .map(|found| &found.row)
     }
 
     fn sweep(&self, after: Option<SweepCursor>, limit: u32) -> (Vec<WorkloadRow>, bool) {
-        let mut found: Vec<_> = self
-            .waiting()
-            .filter(|row| after.is_none_or(|after| place(row) > after))
-            .cloned()
-            .collect();
-        found.sort_by_key(place);
-        cut(found, limit)
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let ids = self.tables.waiting.range((from, Unbounded));
+        cut(self.rows_of(ids.map(|place| place.workload)), limit)
     }
 
     fn customers_of<'a>(&self, rows: impl Iterator<Item = &'a WorkloadRow>) -> Vec<CustomerRow> {
         let ids: BTreeSet<CustomerId> = rows.map(|row| row.customer).collect();
-        ids.iter()
-            .filter_map(|id| self.customers.get(id))
+        self.limits_of(ids.iter())
+    }
+
+    fn limits_of<'a>(&self, ids: impl Iterator<Item = &'a CustomerId>) -> Vec<CustomerRow> {
+        ids.filter_map(|id| self.tables.customers.get(id))
             .map(|found| found.limits.clone())
             .collect()
     }
 }
 
-fn place(row: &WorkloadRow) -> SweepCursor {
-    SweepCursor {
-        customer: row.customer,
-        class: row.class,
-        sort_key: row.leader.sort_key,
-        workload: row.id,
-    }
-}
-
-fn cut(mut rows: Vec<WorkloadRow>, limit: u32) -> (Vec<WorkloadRow>, bool) {
+fn cut<T>(rows: impl Iterator<Item = T>, limit: u32) -> (Vec<T>, bool) {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut rows: Vec<T> = rows.take(limit.saturating_add(1)).collect();
     let complete = rows.len() <= limit;
     rows.truncate(limit);
     (rows, complete)

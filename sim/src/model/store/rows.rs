@@ -2,7 +2,8 @@
 
 use niyanta_core::{
     batch::{Actor, AuditDetails, Batch, LeaderHalf},
-    ids::{Attempt, CustomerId, Generation, Incarnation, WorkloadId},
+    fleet::WorkerDesired,
+    ids::{Attempt, CustomerId, Generation, Incarnation, WishRevision, WorkloadId},
     scheduling::PendingReason,
     snapshot::{CustomerRow, WorkerRow, WorkloadRow},
     time::{Duration, WallTime},
@@ -40,6 +41,8 @@ pub struct Workload {
     pub waits_since: Option<WallTime>,
     /// The attempt whose result is stored.
     pub result_of: Option<Attempt>,
+    /// The number of the commit that changed its row last.
+    pub stamp: u64,
 }
 
 /// One audit event.
@@ -62,8 +65,23 @@ pub struct AuditRow {
 /// A worker's row.
 #[derive(Debug, Clone)]
 pub struct WorkerEntry {
-    /// Both halves.
+    /// The leader's half, and what is wished of its id.
     pub row: WorkerRow,
+    /// The number of the commit that changed the leader's half last.
+    pub stamp: u64,
+}
+
+/// What operators want of a worker id. It outlives the worker's row when it is a drain.
+#[derive(Debug, Clone)]
+pub struct WorkerWish {
+    /// What.
+    pub desired: WorkerDesired,
+    /// Counts the writes of it.
+    pub revision: WishRevision,
+    /// When what still runs is moved.
+    pub deadline: Option<WallTime>,
+    /// The number of the commit that changed it last.
+    pub stamp: u64,
 }
 
 /// A customer, with both counters.
@@ -79,6 +97,40 @@ pub struct CounterRow {
     pub left_queue: u64,
     /// Written by the leader.
     pub running: i64,
+    /// The number of the commit that changed `submitted` last.
+    pub submitted_stamp: u64,
+    /// The number of the commit that changed the leader's counters last.
+    pub moved_stamp: u64,
+    /// What is true, whatever the counters say.
+    pub tally: Tally,
+}
+
+/// A customer's workloads, counted from their rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// With an open attempt.
+    pub open: usize,
+    /// Never assigned, and not ended.
+    pub queued: usize,
+    /// All of them.
+    pub all: usize,
+}
+
+impl CounterRow {
+    /// A customer that has submitted nothing.
+    #[must_use]
+    pub fn new(limits: CustomerRow, max_queued: u64) -> Self {
+        Self {
+            limits,
+            max_queued,
+            submitted: 0,
+            left_queue: 0,
+            running: 0,
+            submitted_stamp: 0,
+            moved_stamp: 0,
+            tally: Tally::default(),
+        }
+    }
 }
 
 /// A submission, made complete before its first sending.

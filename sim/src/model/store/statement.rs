@@ -1,6 +1,12 @@
 //! Statements and their answers.
+//!
+//! A coordinator asks for operations; most are one statement, some are several of them, one after
+//! the other (see `program`). Both are told by the same words.
 
-use super::rows::{Lease, Submission};
+use super::{
+    locks::RowKey,
+    rows::{Lease, Submission},
+};
 use niyanta_core::fleet::WorkerDesired;
 use niyanta_core::{
     Content, PersistOutcome,
@@ -27,16 +33,7 @@ pub enum Statement {
         ask: AskId,
     },
     /// Extend the lease of a term.
-    RenewLease {
-        /// Names the question.
-        ask: AskId,
-        /// Whose.
-        incarnation: Incarnation,
-        /// Which term.
-        generation: Generation,
-        /// How long from now.
-        ttl: Duration,
-    },
+    RenewLease(RenewLease),
     /// Mark the lease of a term resigned.
     ResignLease {
         /// Whose.
@@ -70,29 +67,15 @@ pub enum Statement {
     /// Note why workloads wait.
     PendingReasons(Vec<(WorkloadId, Attempt, PendingReason)>),
     /// Note when workers were heard.
-    Heartbeats,
+    Heartbeats(Vec<(WorkerId, Incarnation, Duration)>),
     /// Write what a report carries, beside the batch.
     Content(ContentWrite),
     /// Submit a workload.
-    Submit(Box<Submission>),
+    Submit(Arc<Submission>),
     /// Wish something of a workload.
-    Wish {
-        /// Whose.
-        customer: CustomerId,
-        /// Which.
-        workload: WorkloadId,
-        /// What.
-        desired: Desired,
-    },
+    Wish(Wish),
     /// Wish something of a worker.
-    WishWorker {
-        /// Which.
-        worker: WorkerId,
-        /// What.
-        desired: WorkerDesired,
-        /// After this long what still runs is moved.
-        deadline: Option<Duration>,
-    },
+    WishWorker(WishWorker),
     /// Read one workload.
     Get {
         /// Whose.
@@ -100,6 +83,52 @@ pub enum Statement {
         /// Which.
         workload: WorkloadId,
     },
+    /// Look why a submission made nothing.
+    WhyNot(Arc<Submission>),
+    /// Look why a wish was not written.
+    Look {
+        /// Whose.
+        customer: CustomerId,
+        /// Which.
+        workload: WorkloadId,
+    },
+    /// Lock these rows, and change nothing.
+    Hold(Vec<RowKey>),
+}
+
+/// An extension of a lease.
+#[derive(Debug, Clone)]
+pub struct RenewLease {
+    /// Names the question.
+    pub ask: AskId,
+    /// Whose.
+    pub incarnation: Incarnation,
+    /// Which term.
+    pub generation: Generation,
+    /// How long from now.
+    pub ttl: Duration,
+}
+
+/// A wish for a workload.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Whose.
+    pub customer: CustomerId,
+    /// Which.
+    pub workload: WorkloadId,
+    /// What.
+    pub desired: Desired,
+}
+
+/// A wish for a worker.
+#[derive(Debug, Clone)]
+pub struct WishWorker {
+    /// Which.
+    pub worker: WorkerId,
+    /// What.
+    pub desired: WorkerDesired,
+    /// After this long what still runs is moved.
+    pub deadline: Option<Duration>,
 }
 
 /// The question for the lease.
@@ -130,6 +159,8 @@ pub struct ContentWrite {
     pub incarnation: Incarnation,
     /// The checkpoint's number; nothing for a result.
     pub checkpoint: Option<u64>,
+    /// It holds a text that no column can hold.
+    pub is_bad: bool,
 }
 
 /// The answer of a statement that was executed.
@@ -152,6 +183,11 @@ pub enum Answer {
         row: LeaseRow,
         /// The database's clock.
         time: WallTime,
+    },
+    /// The lease was not taken: it is somebody's.
+    NotTaken {
+        /// Which question.
+        ask: AskId,
     },
     /// The lease was renewed, or not.
     Renewed {
@@ -207,14 +243,44 @@ pub enum Answer {
     Content(Content),
     /// What became of a submission.
     Submitted(SubmitAnswer),
+    /// The workload that a submission made, if it made one.
+    Created(Option<WorkloadId>),
+    /// What there is for a submission that made nothing.
+    WhyNot {
+        /// Its own workload is there.
+        own: bool,
+        /// What its key names.
+        first: Option<WorkloadId>,
+        /// The queue has room.
+        has_room: bool,
+    },
     /// What became of a wish.
     Wished(WishAnswer),
+    /// The revision and the version that a wish has, if it was written.
+    WishWritten(Option<(WishRevision, u64)>),
+    /// A workload as somebody sees it whose wish was not written.
+    Looked(Option<Look>),
     /// Whether there is such a worker.
     WorkerWished(bool),
     /// A workload, if there is one.
     Got(Option<(Status, Desired, u64)>),
     /// Done, and nobody waits for it.
     Done,
+}
+
+/// A workload's row as a refused wish is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Where it is.
+    pub status: Status,
+    /// Its attempt is being stopped.
+    pub is_stopping: bool,
+    /// What is wanted.
+    pub desired: Desired,
+    /// The revision of that wish.
+    pub revision: WishRevision,
+    /// The number of its last audit event.
+    pub version: u64,
 }
 
 /// What became of a submission.

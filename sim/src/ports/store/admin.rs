@@ -5,7 +5,7 @@ use super::{
     shelf::{Account, Presence},
     views::{cut, signed, wide},
 };
-use crate::model::store::{Answer, CounterRow, Statement};
+use crate::model::store::{Answer, CounterRow, Statement, WishWorker};
 use niyanta_core::{
     fleet::WorkerDesired,
     ids::{CustomerId, Generation, WorkerId},
@@ -95,11 +95,11 @@ impl SimStore {
         let mut database = self.lock();
         let answer = database.run(
             now,
-            &Statement::WishWorker {
+            &Statement::WishWorker(WishWorker {
                 worker: wish.worker.clone(),
                 desired: wish.desired,
                 deadline: wish.deadline,
-            },
+            }),
         )?;
         if !matches!(answer, Answer::WorkerWished(true)) {
             return Ok(None);
@@ -322,13 +322,7 @@ impl Database {
                 max_queued,
                 ..before
             },
-            None => CounterRow {
-                limits: policy,
-                max_queued,
-                submitted: 0,
-                left_queue: 0,
-                running: 0,
-            },
+            None => CounterRow::new(policy, max_queued),
         };
         self.model.add_customer(row);
     }

@@ -4,7 +4,9 @@ use super::{
     SimStore, misheard,
     shelf::{Moments, Papers, user},
 };
-use crate::model::store::{Answer, Statement, Submission as Made, SubmitAnswer, WishAnswer};
+use crate::model::store::{
+    Answer, Statement, Submission as Made, SubmitAnswer, Wish as Wished, WishAnswer,
+};
 use niyanta_core::{
     batch::LeaderHalf,
     ids::{Attempt, CustomerId, WishRevision},
@@ -54,7 +56,7 @@ impl SimStore {
             row: row(it, &config.record),
             key: key.map(|_| number),
         };
-        let answer = database.run(now, &Statement::Submit(Box::new(made)));
+        let answer = database.run(now, &Statement::Submit(Arc::new(made)));
         database.shelf.submitting = None;
         let there = match answer? {
             Answer::Submitted(SubmitAnswer::There(there)) => there,
@@ -98,11 +100,11 @@ impl SimStore {
         database.shelf.wishing = Some(hand);
         let answer = database.run(
             now,
-            &Statement::Wish {
+            &Statement::Wish(Wished {
                 customer: wish.customer,
                 workload: wish.workload,
                 desired: wish.desired,
-            },
+            }),
         );
         // Left over when nothing was written.
         let is_written = database.shelf.wishing.take().is_none();

@@ -29,6 +29,7 @@ impl SimStore {
             attempt: it.attempt,
             incarnation: it.incarnation.clone(),
             checkpoint: None,
+            is_bad: false,
         };
         let written = written(&database.run(now, &Statement::Content(write))?)?;
         if written == Written::Stored
@@ -53,6 +54,7 @@ impl SimStore {
             attempt: it.attempt,
             incarnation: it.incarnation.clone(),
             checkpoint: Some(it.checkpoint_sequence),
+            is_bad: false,
         };
         let written = written(&database.run(now, &Statement::Content(write))?)?;
         if written == Written::Stored

@@ -1,0 +1,4 @@
+mod commits;
+mod leadership;
+mod rig;
+mod submissions;
