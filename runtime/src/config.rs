@@ -13,6 +13,8 @@ mod error;
 mod keys;
 #[cfg(feature = "real")]
 mod load;
+#[cfg(test)]
+mod reference;
 mod secret;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
