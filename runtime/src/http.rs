@@ -31,6 +31,7 @@ mod query;
 mod routes;
 mod schema;
 pub mod server;
+mod stats;
 mod submission;
 mod wait;
 mod workloads;

@@ -61,6 +61,8 @@ catalogue! {
         "Rows in one commit of the leader.";
     COMMIT_SECONDS = "niyanta_commit_seconds", Histogram, ["outcome"],
         "Time of one commit of the leader: `applied`, `not_applied`, `short`, `unknown` or `error`.";
+    RETIRED = "niyanta_retired_total", Counter, ["what"],
+        "Removed because it was old: `workloads`, `logs` (whole days on Postgres), `idempotency`, `hours`, `coordinators`.";
     STORE_ERRORS = "niyanta_store_errors_total", Counter, ["operation", "kind"],
         "Failed calls of the database, by what is known of their effect (`given_up`: the caller no longer waits).";
     LEADER = "niyanta_leader", Gauge, [],

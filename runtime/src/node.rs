@@ -64,6 +64,7 @@
 #[cfg(feature = "real")]
 mod blocking;
 mod monitor;
+mod retention;
 
 #[cfg(feature = "real")]
 pub use blocking::{BlockingNode, BlockingStartError};
@@ -177,6 +178,7 @@ pub struct Node {
     driver: JoinHandle<Result<(), EndError>>,
     server: JoinHandle<http::server::Ended>,
     monitor: JoinHandle<()>,
+    retention: JoinHandle<()>,
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
     incarnation: Incarnation,
@@ -271,6 +273,11 @@ impl Node {
             },
             known,
         }));
+        let retention = tokio::spawn(retention::run(
+            Arc::clone(&ports.store),
+            retention::Retention::new(config),
+            leadership_seen.clone(),
+        ));
         let driver = tokio::spawn(drive(Drive {
             core: config.to_core(identity.incarnation.clone(), seed),
             identity: identity.clone(),
@@ -294,6 +301,7 @@ impl Node {
             driver,
             server,
             monitor,
+            retention,
             store: ports.store,
             broker: ports.broker,
             incarnation: identity.incarnation,
@@ -355,6 +363,8 @@ impl Node {
             .await
             .is_ok();
         self.monitor.abort();
+        // Each of its statements is whole or nothing.
+        self.retention.abort();
         let forgotten =
             timeout_at(deadline, self.store.remove_coordinator(&self.incarnation)).await;
         if !matches!(forgotten, Ok(Ok(()))) {

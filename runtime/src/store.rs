@@ -20,10 +20,12 @@ mod records;
 mod rows;
 #[cfg(feature = "real")]
 mod shared;
+mod upkeep;
 pub mod words;
 
 pub(crate) use counted::CountedStore;
 pub use rows::*;
+pub use upkeep::{Retire, StatsGroup, StatsQuery, StatsRow};
 
 use async_trait::async_trait;
 use niyanta_core::{
@@ -425,4 +427,17 @@ pub trait Store: Send + Sync + 'static {
         after: Option<i64>,
         limit: u32,
     ) -> Result<Vec<AdminAuditRow>, StoreError>;
+
+    // --- upkeep ---
+
+    /// What happened in these hours, in order, without groups in which nothing did. Costs the same
+    /// whatever the number of workloads.
+    async fn customer_stats(
+        &self,
+        customer: CustomerId,
+        query: &StatsQuery,
+    ) -> Result<Vec<StatsRow>, StoreError>;
+    /// Removes at most `limit` of what is older than its age, oldest first, and says how much went:
+    /// fewer than the limit when nothing was left that could go. Any process may ask, also twice.
+    async fn retire(&self, what: &Retire, limit: u32) -> Result<u64, StoreError>;
 }

@@ -100,6 +100,7 @@ fn shared_schemas() -> Vec<(String, RefOr<Schema>)> {
     add::<schema::WorkerState>(&mut schemas);
     add::<schema::Label>(&mut schemas);
     add::<schema::Order>(&mut schemas);
+    add::<schema::GroupBy>(&mut schemas);
     schemas
 }
 

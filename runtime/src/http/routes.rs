@@ -5,7 +5,7 @@
 //! document cannot say another thing than the router does. Who may use a route stands here.
 
 use super::{
-    ApiState, admin, auth::Access, configs, control, customers, health, keys, logs, openapi,
+    ApiState, admin, auth::Access, configs, control, customers, health, keys, logs, openapi, stats,
     workloads,
 };
 use axum::{http::Method, routing::MethodRouter};
@@ -76,7 +76,7 @@ pub(crate) fn all() -> Vec<Route> {
         workloads::submit, workloads::list, workloads::submit_batch, workloads::show,
         control::cancel, control::pause, control::resume, logs::logs, workloads::audit,
         configs::create, configs::list, configs::show, configs::replace, configs::delete,
-        customers::own,
+        customers::own, stats::stats,
     ];
     let operator = routes![Access::Admin;
         admin::workers, admin::drain, admin::undrain, admin::remove,

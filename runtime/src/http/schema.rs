@@ -437,6 +437,30 @@ pub(crate) struct ResourcesQuery {
     order: Option<Order>,
 }
 
+/// How statistics are grouped.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum GroupBy {
+    Hour,
+    Day,
+    WorkloadType,
+}
+
+/// Which statistics.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StatsParams {
+    /// The hour in which it lies is the first; a day or a month before `end`, unless told. By hour at
+    /// most 31 days before `end`, else 400.
+    #[param(format = DateTime)]
+    start: Option<String>,
+    /// The hour in which it lies is the last; now, unless told.
+    #[param(format = DateTime)]
+    end: Option<String>,
+    /// `hour`, unless told.
+    group_by: Option<GroupBy>,
+}
+
 /// A page of keys.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -4,9 +4,9 @@ use super::{
     AdminActor, AdminAuditRow, AssignmentRow, AuditRow, CheckpointReport, Commit, ConfigId,
     ConfigRecord, ConfigRow, CoordinatorRecord, CoordinatorRow, CreateConfig, CustomerPatch,
     CustomerRecord, CustomerView, DeleteConfig, KeyId, KeyRecord, KeyRow, LeaseAnswer, LogFilter,
-    LogReport, LogRow, OutcomeReport, Page, ProgressReport, ReplaceConfig, SchemaError, Store,
-    StoreError, Submission, SubmitOutcome, TakeLease, Timed, Wish, WishOutcome, WorkerFilter,
-    WorkerView, WorkerWish, WorkloadFilter, WorkloadView, Written,
+    LogReport, LogRow, OutcomeReport, Page, ProgressReport, ReplaceConfig, Retire, SchemaError,
+    StatsQuery, StatsRow, Store, StoreError, Submission, SubmitOutcome, TakeLease, Timed, Wish,
+    WishOutcome, WorkerFilter, WorkerView, WorkerWish, WorkloadFilter, WorkloadView, Written,
 };
 use crate::metrics as names;
 use async_trait::async_trait;
@@ -154,4 +154,6 @@ counted! {
     fn find_key(secret_hash: &[u8; 32]) -> Option<KeyRow>;
     fn record_key_use(used: &[(KeyId, WallTime)]) -> ();
     fn admin_audit(after: Option<i64>, limit: u32) -> Vec<AdminAuditRow>;
+    fn customer_stats(customer: CustomerId, query: &StatsQuery) -> Vec<StatsRow>;
+    fn retire(what: &Retire, limit: u32) -> u64;
 }

@@ -16,6 +16,7 @@ mod load;
 mod schema;
 mod session;
 mod submit;
+mod upkeep;
 mod wish;
 mod workloads;
 
@@ -24,8 +25,9 @@ use super::{
     ConfigRecord, ConfigRow, CoordinatorRecord, CoordinatorRow, CreateConfig, CustomerPatch,
     CustomerRecord, CustomerView, DeleteConfig, KeyId, KeyRecord, KeyRow, LeaseAnswer, LogFilter,
     LogReport, LogRow, MigrationReport, Options, OutcomeReport, Page, ProgressReport,
-    ReplaceConfig, SchemaError, Store, StoreError, Submission, SubmitOutcome, TakeLease, Timed,
-    Wish, WishOutcome, WorkerFilter, WorkerView, WorkerWish, WorkloadFilter, WorkloadView, Written,
+    ReplaceConfig, Retire, SchemaError, StatsQuery, StatsRow, Store, StoreError, Submission,
+    SubmitOutcome, TakeLease, Timed, Wish, WishOutcome, WorkerFilter, WorkerView, WorkerWish,
+    WorkloadFilter, WorkloadView, Written,
 };
 use async_trait::async_trait;
 use niyanta_core::{
@@ -323,5 +325,17 @@ impl Store for PostgresStore {
         limit: u32,
     ) -> Result<Vec<AdminAuditRow>, StoreError> {
         self.session.admin_audit(after, limit).await
+    }
+
+    async fn customer_stats(
+        &self,
+        customer: CustomerId,
+        query: &StatsQuery,
+    ) -> Result<Vec<StatsRow>, StoreError> {
+        self.session.stats(customer, query).await
+    }
+
+    async fn retire(&self, what: &Retire, limit: u32) -> Result<u64, StoreError> {
+        self.session.retire(what, limit).await
     }
 }

@@ -354,3 +354,28 @@ impl CustomerColumns {
         })
     }
 }
+/// What happened in one group.
+#[derive(Debug, FromRow)]
+pub(super) struct StatsColumns {
+    start: Option<Time>,
+    workload_type: Option<String>,
+    submitted: i64,
+    completed: i64,
+    failed: i64,
+    cancelled: i64,
+    run_micros: i64,
+}
+
+impl StatsColumns {
+    pub(super) fn read(self) -> super::StatsRow {
+        super::StatsRow {
+            start: self.start.map(WallTime::from),
+            workload_type: self.workload_type,
+            submitted: self.submitted,
+            completed: self.completed,
+            failed: self.failed,
+            cancelled: self.cancelled,
+            run_micros: self.run_micros,
+        }
+    }
+}

@@ -6,6 +6,7 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
+mod raw;
 mod rig;
 mod server;
 mod stores;
@@ -18,4 +19,5 @@ mod reads;
 mod schema;
 mod sleepers;
 mod submissions;
+mod upkeep;
 mod wishes;

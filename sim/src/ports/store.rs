@@ -12,6 +12,7 @@ mod admin;
 mod api;
 mod beside;
 mod shelf;
+mod upkeep;
 mod views;
 
 use crate::{
@@ -33,9 +34,9 @@ use runtime::store::{
     AdminActor, AdminAuditRow, AssignmentRow, AuditRow, CheckpointReport, Commit, ConfigId,
     ConfigRecord, ConfigRow, CoordinatorRecord, CoordinatorRow, CreateConfig, CustomerPatch,
     CustomerRecord, CustomerView, DeleteConfig, KeyId, KeyRecord, KeyRow, LeaseAnswer, LogFilter,
-    LogReport, LogRow, OutcomeReport, Page, ProgressReport, ReplaceConfig, SchemaError, Store,
-    StoreError, Submission, SubmitOutcome, TakeLease, Timed, Wish, WishOutcome, WorkerFilter,
-    WorkerView, WorkerWish, WorkloadFilter, WorkloadView, Written,
+    LogReport, LogRow, OutcomeReport, Page, ProgressReport, ReplaceConfig, Retire, SchemaError,
+    StatsQuery, StatsRow, Store, StoreError, Submission, SubmitOutcome, TakeLease, Timed, Wish,
+    WishOutcome, WorkerFilter, WorkerView, WorkerWish, WorkloadFilter, WorkloadView, Written,
 };
 use shelf::Shelf;
 use std::{
@@ -537,6 +538,18 @@ impl Store for SimStore {
         limit: u32,
     ) -> Result<Vec<AdminAuditRow>, StoreError> {
         Ok(self.list_admin_audit(after, limit))
+    }
+
+    async fn customer_stats(
+        &self,
+        customer: CustomerId,
+        query: &StatsQuery,
+    ) -> Result<Vec<StatsRow>, StoreError> {
+        Ok(self.count(customer, query))
+    }
+
+    async fn retire(&self, what: &Retire, _limit: u32) -> Result<u64, StoreError> {
+        Ok(self.remove_old(what))
     }
 }
 

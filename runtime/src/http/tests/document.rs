@@ -1,7 +1,7 @@
 //! The document says what the API does, and no more.
 
 use super::{super::auth::Access, *};
-use crate::store::Tier;
+use crate::store::{StatsGroup, Tier};
 use niyanta_core::{fleet::WorkerStatus, workload::ErrorType};
 
 fn document() -> Json {
@@ -148,6 +148,8 @@ fn words_are_those_of_the_code() {
         "CustomerTier",
         Tier::ALL.iter().map(|it| it.as_str()).collect(),
     );
+    let groups = [StatsGroup::Hour, StatsGroup::Day, StatsGroup::WorkloadType];
+    check("GroupBy", groups.iter().map(|it| it.as_str()).collect());
     check(
         "ErrorCode",
         Code::ALL.iter().map(|it| it.as_str()).collect(),

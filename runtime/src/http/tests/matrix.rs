@@ -112,5 +112,5 @@ async fn the_table_names_every_route_of_the_contract_that_is_served() {
         .collect();
     let unique: std::collections::BTreeSet<_> = served.iter().collect();
     assert_eq!(unique.len(), served.len());
-    assert_eq!(served.len(), 33);
+    assert_eq!(served.len(), 34);
 }

@@ -340,4 +340,14 @@ impl Store for StubStore {
     ) -> Result<Vec<AdminAuditRow>, StoreError> {
         unreached("admin_audit")
     }
+    async fn customer_stats(
+        &self,
+        _customer: CustomerId,
+        _query: &StatsQuery,
+    ) -> Result<Vec<StatsRow>, StoreError> {
+        unreached("customer_stats")
+    }
+    async fn retire(&self, _what: &Retire, _limit: u32) -> Result<u64, StoreError> {
+        unreached("retire")
+    }
 }

@@ -84,14 +84,15 @@ set last_heartbeat = greatest(t.last_heartbeat,
     clock_timestamp() - l.age * interval '1 microsecond')
 from l where t.worker_id = l.worker_id";
 
-/// The worker is, or by the audit was, the one that the attempt was assigned to.
+/// The worker is, or by the audit was, the one that the attempt was assigned to. The lock keeps the
+/// workload from being retired meanwhile, so that no line outlives it.
 const LOGS: &str = "\
-with g as (
-    select 1 where exists (
-        select 1 from workloads where id = $1 and attempt = $2 and worker_incarnation = $3)
-    or exists (
-        select 1 from audit where workload_id = $1 and attempt = $2
-            and kind = 'workload.scheduled' and details ->> 'incarnation' = $3)),
+with g as materialized (
+    select 1 from workloads w where w.id = $1
+        and (w.attempt = $2 and w.worker_incarnation = $3 or exists (
+            select 1 from audit where workload_id = $1 and attempt = $2
+                and kind = 'workload.scheduled' and details ->> 'incarnation' = $3))
+    for key share),
 i as (
     insert into logs (workload_id, attempt, sequence, day, at, level, message)
     select $1, $2, $4 + u.n - 1, (clock_timestamp() at time zone 'UTC')::date, u.at, u.level,

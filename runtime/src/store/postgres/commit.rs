@@ -48,7 +48,21 @@ w as (
         retry_count, loss_count, eligible_at, sort_key, backoff_until, wish_seen, stopping,
         error_type, stamp_scheduled, stamp_started, stamp_completed, steps, audit)
     where t.id = u.id and t.status = u.from_status and t.attempt = u.from_attempt
-    returning t.id, t.version - u.steps as before, u.audit, f.generation),
+    returning t.id, t.version - u.steps as before, u.audit, f.generation, u.stamp_completed,
+        t.customer_id, t.workload_type, t.status, t.started_at, t.completed_at),
+h as (
+    insert into hours_ended as t
+        (customer_id, hour, workload_type, completed, failed, cancelled, run_micros)
+    select w.customer_id, date_trunc('hour', w.completed_at, 'UTC'), w.workload_type,
+        count(*) filter (where w.status = 'COMPLETED'),
+        count(*) filter (where w.status = 'FAILED'),
+        count(*) filter (where w.status = 'CANCELLED'),
+        coalesce(sum(extract(epoch from (w.completed_at - w.started_at)) * 1000000), 0)::bigint
+    from w where w.stamp_completed group by 1, 2, 3
+    on conflict (customer_id, hour, workload_type) do update set
+        completed = t.completed + excluded.completed, failed = t.failed + excluded.failed,
+        cancelled = t.cancelled + excluded.cancelled,
+        run_micros = t.run_micros + excluded.run_micros),
 a as (
     insert into audit (workload_id, sequence, kind, at, actor_type, actor_id, attempt, generation,
         details)

@@ -9,11 +9,23 @@ use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use std::str::FromStr;
 
 /// Every migration, oldest first.
-const MIGRATIONS: Known = Known(&[(
-    1,
-    "create schema",
-    include_str!("../../../../migrations/postgres/0001_create_schema.sql"),
-)]);
+const MIGRATIONS: Known = Known(&[
+    (
+        1,
+        "create schema",
+        include_str!("../../../../migrations/postgres/0001_create_schema.sql"),
+    ),
+    (
+        2,
+        "count by hour",
+        include_str!("../../../../migrations/postgres/0002_count_by_hour.sql"),
+    ),
+    (
+        3,
+        "retire old rows",
+        include_str!("../../../../migrations/postgres/0003_retire_old_rows.sql"),
+    ),
+]);
 
 /// SQLSTATE of a table that does not exist.
 const UNDEFINED_TABLE: &str = "42P01";

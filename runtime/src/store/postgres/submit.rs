@@ -1,7 +1,7 @@
 //! Submissions: idempotency record, admission, workload and its audit event in one statement.
 //!
-//! Everybody takes the idempotency key first and the customer's counter second, so no two
-//! submissions wait for each other in a circle. Admission is the condition of the very update that
+//! Everybody takes the idempotency key first, the customer's counter second and its count of the hour
+//! third, so no two submissions wait for each other in a circle. Admission is the condition of the very update that
 //! counts the submission, so it is judged again on the newest row after a wait. If the key was taken
 //! and the admission is then refused, the statement raises and nothing remains of it.
 
@@ -42,6 +42,10 @@ const SUBMIT: &str = concat!(
         update customer_submitted s set submitted = s.submitted + 1 from lim, gate
         where s.customer_id = $2 and s.submitted - lim.left_queue < lim.queue_limit
         returning clock_timestamp() as at),
+    h as (
+        insert into hours_submitted as t (customer_id, hour, workload_type, submitted)
+        select $2, date_trunc('hour', adm.at, 'UTC'), $6, 1 from adm
+        on conflict (customer_id, hour, workload_type) do update set submitted = t.submitted + 1),
     w as (
         insert into workloads (id, customer_id, config_id, workload_type, placement_class,
             priority, affinity, max_retries, timeout_seconds, on_lease_loss, run_after, created_at,

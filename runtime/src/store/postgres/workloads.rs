@@ -50,10 +50,11 @@ const MINE: &str = "select exists (select 1 from workloads where customer_id = $
 const AUDIT: &str = "select sequence, kind, at, actor_type, actor_id, attempt, generation, details
     from audit where workload_id = $1 and sequence > $2 order by sequence limit $3";
 
-const LOGS: &str = "select attempt, sequence, at, level, message from logs
-    where workload_id = $1 and (attempt, sequence) > ($2, $3)
+/// A line that was sent again across midnight stands in two days: the first is taken.
+const LOGS: &str = "select distinct on (attempt, sequence) attempt, sequence, at, level, message
+    from logs where workload_id = $1 and (attempt, sequence) > ($2, $3)
         and ($4::timestamptz is null or at >= $4) and ($5::timestamptz is null or at < $5)
-    order by attempt, sequence limit $6";
+    order by attempt, sequence, day limit $6";
 
 /// One workload of a customer.
 pub(super) async fn find(

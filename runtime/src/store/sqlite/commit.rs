@@ -36,6 +36,18 @@ insert into audit (workload_id, sequence, kind, at, actor_type, actor_id, attemp
     details)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
+const HOUR: &str = "\
+insert into hours_ended as t
+    (customer_id, hour, workload_type, completed, failed, cancelled, run_micros)
+select w.customer_id, w.completed_at - w.completed_at % 3600000000, w.workload_type,
+    w.status = 'COMPLETED', w.status = 'FAILED', w.status = 'CANCELLED',
+    coalesce(w.completed_at - w.started_at, 0)
+from workloads w where w.id = $1
+on conflict (customer_id, hour, workload_type) do update set
+    completed = t.completed + excluded.completed, failed = t.failed + excluded.failed,
+    cancelled = t.cancelled + excluded.cancelled,
+    run_micros = t.run_micros + excluded.run_micros";
+
 const WORKER: &str = "\
 insert into workers as t (worker_id, incarnation, status, capabilities, capacity, tags, version,
     longest_lease, wish_seen, registered_at, last_heartbeat)
@@ -143,6 +155,12 @@ async fn move_workload(
     let Some(before) = before else {
         return Ok(false);
     };
+    if write.stamp_completed {
+        sqlx::query(HOUR)
+            .bind(uuid(write.id.0))
+            .execute(&mut *conn)
+            .await?;
+    }
     for (sequence, step) in (before + 1..).zip(&write.steps) {
         let columns = step_columns(batch, step);
         sqlx::query(EVENT)

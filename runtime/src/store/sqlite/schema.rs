@@ -9,11 +9,23 @@ use niyanta_core::time::Duration;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 /// Every migration, oldest first.
-const MIGRATIONS: Known = Known(&[(
-    1,
-    "create schema",
-    include_str!("../../../../migrations/sqlite/0001_create_schema.sql"),
-)]);
+const MIGRATIONS: Known = Known(&[
+    (
+        1,
+        "create schema",
+        include_str!("../../../../migrations/sqlite/0001_create_schema.sql"),
+    ),
+    (
+        2,
+        "count by hour",
+        include_str!("../../../../migrations/sqlite/0002_count_by_hour.sql"),
+    ),
+    (
+        3,
+        "retire old rows",
+        include_str!("../../../../migrations/sqlite/0003_retire_old_rows.sql"),
+    ),
+]);
 
 /// How long a migration waits for another that is under way.
 const PATIENCE: Duration = Duration::from_secs(30);

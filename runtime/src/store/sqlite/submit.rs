@@ -40,6 +40,13 @@ insert into workload_payloads (workload_id, input_params, config_json, resource_
 select $1, $4, g.config_json, g.resource_limits, g.checkpoint_interval_sec, $5, $6
 from workload_configs g where g.customer_id = $2 and g.workload_type = $3";
 
+const HOUR: &str = "\
+insert into hours_submitted as t (customer_id, hour, workload_type, submitted)
+values ($1, $2, $3, 1)
+on conflict (customer_id, hour, workload_type) do update set submitted = t.submitted + 1";
+
+const MICROS_AN_HOUR: i64 = 3_600_000_000;
+
 const EVENT: &str = "\
 insert into audit (workload_id, sequence, kind, at, actor_type, actor_id, attempt, generation,
     details)
@@ -148,6 +155,12 @@ async fn insert(conn: &mut SqliteConnection, it: &Submission, at: WallTime) -> R
     }
     sqlx::query("update customer_submitted set submitted = submitted + 1 where customer_id = $1")
         .bind(customer)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query(HOUR)
+        .bind(customer)
+        .bind(at.0 - at.0 % MICROS_AN_HOUR)
+        .bind(it.workload_type.as_str())
         .execute(&mut *conn)
         .await?;
     let eligible = it.run_after.map_or(at, |run_after| run_after.max(at));

@@ -101,3 +101,39 @@ async fn what_is_anothers_looks_like_what_is_not_there() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_a_customer_did_is_counted_for_it_alone() {
+    let live = Live::start().await;
+    let tenant = live.tenant(json!({"name": "a"})).await;
+    let other = live.tenant(json!({"name": "b"})).await;
+    for _ in 0..3 {
+        live.submit(&tenant, sleep_body()).await;
+    }
+    for (group, uri) in [
+        ("hour", "/v1/customer/stats"),
+        ("day", "/v1/customer/stats?group_by=day"),
+        ("workload_type", "/v1/customer/stats?group_by=workload_type"),
+    ] {
+        let stats = live.ask(&tenant.secret, "GET", uri, None).await.is(200);
+        assert_eq!(stats["group_by"], json!(group));
+        assert_eq!(stats["total"]["submitted"], json!(3));
+        assert_eq!(stats["total"]["run_seconds"], json!(0.0));
+        assert_eq!(stats["customer_id"], json!(tenant.id));
+        let first = &stats["stats"][0];
+        assert_eq!(first["workload_type"].is_null(), group != "workload_type");
+        assert_eq!(first["start"].is_null(), group == "workload_type");
+        let others = live.ask(&other.secret, "GET", uri, None).await.is(200);
+        assert_eq!(others["stats"], json!([]));
+    }
+    for query in [
+        "group_by=week",
+        "start=2020-01-01T00:00:00Z",
+        "end=2000-01-01T00:00:00Z&start=2001-01-01T00:00:00Z",
+    ] {
+        let uri = format!("/v1/customer/stats?{query}");
+        live.ask(&tenant.secret, "GET", &uri, None)
+            .await
+            .refuses(400, "INVALID_INPUT");
+    }
+}
