@@ -12,6 +12,7 @@
     reason = "a test: a failure is a failed test, and measured times go to the terminal"
 )]
 
+mod admission;
 mod control;
 mod deployment;
 mod dev;
