@@ -17,6 +17,7 @@ mod control;
 mod deployment;
 mod dev;
 mod failover;
+mod guide;
 mod misbehaviour;
 mod outages;
 mod startup;
