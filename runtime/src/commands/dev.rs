@@ -71,6 +71,7 @@ pub fn dev(config: Config, data_dir: PathBuf, demo: Option<PathBuf>) -> anyhow::
         (Some(_) | None, level) => level,
     };
     telemetry::start(level, config.log_format);
+    serve::allow_connections();
     async_runtime()?.block_on(run(config, data_dir, demo))
 }
 

@@ -16,12 +16,24 @@ use crate::{
 };
 use niyanta_core::ids::Incarnation;
 use std::{process::ExitCode, sync::Arc};
-use tracing::info;
+use tracing::{info, warn};
 
 /// One coordinator.
 pub fn serve(config: Config) -> anyhow::Result<ExitCode> {
     telemetry::start(config.log_level, config.log_format);
+    allow_connections();
     async_runtime()?.block_on(run(config))
+}
+
+/// Raises this process's limit of open files to what it may have: shells commonly give 1,024, which
+/// is fewer than the connections that the HTTP server keeps.
+pub(super) fn allow_connections() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "could not raise the limit of open files");
+    }
 }
 
 async fn run(config: Config) -> anyhow::Result<ExitCode> {
