@@ -18,6 +18,7 @@ mod deployment;
 mod dev;
 mod failover;
 mod guide;
+mod hostile;
 mod misbehaviour;
 mod outages;
 mod startup;
