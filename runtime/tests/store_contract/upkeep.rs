@@ -207,10 +207,10 @@ async fn ended_workloads_go_with_all_that_is_theirs(rig: Rig) {
         rig.store.retire(&Retire::Workloads(DAY), 10).await.unwrap(),
         0
     );
-    assert_eq!(left_of(&rig, 1).await, 8);
+    assert_eq!(left_of(&rig, 1).await, 9);
     let now = Retire::Workloads(Duration::ZERO);
     assert_eq!(rig.store.retire(&now, 1).await.unwrap(), 1);
-    assert_eq!(left_of(&rig, 1).await + left_of(&rig, 2).await, 8);
+    assert_eq!(left_of(&rig, 1).await + left_of(&rig, 2).await, 9);
     assert_eq!(rig.store.retire(&now, 10).await.unwrap(), 1);
     assert_eq!(rig.store.retire(&now, 10).await.unwrap(), 0);
     assert_eq!((left_of(&rig, 1).await, left_of(&rig, 2).await), (0, 0));
