@@ -56,7 +56,7 @@ pub(crate) async fn create(
         };
         outcome::settle(send, |outcome, _| match outcome {
             CreateConfig::Created(row) => Ok(row),
-            CreateConfig::TypeTaken => Err(type_taken(&config.workload_type)),
+            CreateConfig::TypeTaken => Err(type_taken()),
         })
         .await
     });
@@ -141,7 +141,7 @@ pub(crate) async fn replace(
         let send = |_| task.store.replace_config(customer, &config);
         outcome::settle(send, |outcome, _| match outcome {
             ReplaceConfig::Replaced(row) => Ok(row),
-            ReplaceConfig::TypeTaken => Err(type_taken(&config.workload_type)),
+            ReplaceConfig::TypeTaken => Err(type_taken()),
             ReplaceConfig::NotFound => Err(missing()),
         })
         .await
@@ -187,8 +187,8 @@ fn missing() -> ApiError {
     ApiError::not_found("workload config")
 }
 
-fn type_taken(workload_type: &WorkloadType) -> ApiError {
-    let detail = format!("this customer has a config of the type {workload_type}");
+fn type_taken() -> ApiError {
+    let detail = "this customer has another config of that type";
     ApiError::new(Code::Conflict, detail)
 }
 

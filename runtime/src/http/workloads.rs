@@ -165,27 +165,20 @@ async fn submit_all(
     if !created.is_empty() {
         state.hints.workloads(&created);
     }
-    let answers = outcomes.into_iter().zip(&submissions);
-    answers
-        .map(|(outcome, submission)| judge_submission(outcome?, submission))
+    outcomes
+        .into_iter()
+        .map(|outcome| judge_submission(outcome?))
         .collect()
 }
 
-fn judge_submission(
-    outcome: SubmitOutcome,
-    submission: &Submission,
-) -> Result<WorkloadView, ApiError> {
+fn judge_submission(outcome: SubmitOutcome) -> Result<WorkloadView, ApiError> {
     match outcome {
         SubmitOutcome::Created(view) | SubmitOutcome::Existing(view) => Ok(*view),
         SubmitOutcome::KeyReused => Err(ApiError::unprocessable(
             "the Idempotency-Key was used with another body",
         )),
         SubmitOutcome::UnknownType => {
-            let found = &submission.workload_type;
-            let detail = format!(
-                "{found:?} is not a workload type of this customer",
-                found = found.as_str()
-            );
+            let detail = "this customer has no workload type of that name: register it first";
             Err(ApiError::invalid_field("/workload_type", detail))
         }
         SubmitOutcome::QueueFull { limit } => {

@@ -21,6 +21,7 @@ mod guide;
 mod hostile;
 mod misbehaviour;
 mod outages;
+mod secrets;
 mod startup;
 mod tenants;
 mod waiting;
