@@ -3,7 +3,7 @@
 mod join_set;
 
 pub use join_set::JoinSet;
-pub use madsim::task::{AbortHandle, Id, yield_now};
+pub use madsim::task::{AbortHandle, Id};
 
 use futures::FutureExt as _;
 use std::{
@@ -24,6 +24,20 @@ where
     F::Output: Send + 'static,
 {
     JoinHandle(madsim::task::spawn(AssertUnwindSafe(future).catch_unwind()))
+}
+
+/// Lets other tasks run first. Not tokio's own: that one waits for a scheduler of tokio's.
+pub async fn yield_now() {
+    let mut has_yielded = false;
+    std::future::poll_fn(|context| {
+        if has_yielded {
+            return Poll::Ready(());
+        }
+        has_yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Runs the closure in a task: there are no other threads here.
