@@ -7,7 +7,7 @@
 
 use crate::worker::machine;
 use niyanta_core::{
-    Coordinator, Effect, Event,
+    Config, Coordinator, Effect, Event,
     ids::{Incarnation, WorkerId},
     time::Timestamp,
 };
@@ -16,6 +16,15 @@ use std::cell::RefCell;
 /// Something that happened inside a process.
 #[derive(Debug)]
 pub enum Inside<'a> {
+    /// A coordinator's core was made.
+    Made {
+        /// Which start of a coordinator.
+        who: &'a Incarnation,
+        /// By its clock.
+        now: Timestamp,
+        /// With what.
+        config: &'a Config,
+    },
     /// A coordinator's core handled an event.
     Handled {
         /// Which start of a coordinator.
