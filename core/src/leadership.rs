@@ -401,7 +401,6 @@ impl Leadership {
             }
             self.end(TermEnd::Doubt, steps);
             let at = if self.doubts > 1 {
-                mark!(DoubtAfterDoubt);
                 self.after_pause(now)
             } else {
                 now

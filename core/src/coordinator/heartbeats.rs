@@ -51,7 +51,6 @@ impl Term {
             .is_none_or(|c| c.incarnation != request.incarnation)
         {
             // Its registration is on its way to the database, and answered then.
-            mark!(HeartbeatBeforeRegistered);
             return effects.push(Effect::Forget {
                 to: request.reply_to,
             });

@@ -36,7 +36,10 @@ impl Term {
         };
         let (status, mut desired) = (workload.status(), workload.row.desired);
         let stopping = workload.stopping();
-        if planted!(PauseBeatsCancel) && stopping == Some(Cause::Paused) {
+        if planted!(PauseBeatsCancel)
+            && stopping == Some(Cause::Paused)
+            && desired == Desired::Cancel
+        {
             desired = Desired::Pause;
         }
         let Some(worker) = workload.open.as_ref().map(|open| open.worker.clone()) else {
@@ -60,9 +63,6 @@ impl Term {
             let limit = self.config.worker_loss_limit;
             match desired {
                 Desired::Cancel => {
-                    if stopping == Some(Cause::Paused) {
-                        mark!(CancelOvertookPause);
-                    }
                     let step = Step::with(Move::Cancel, actor, details);
                     self.change(id, Some(step), |leader| leader.loss_count = losses);
                 }

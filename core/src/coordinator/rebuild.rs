@@ -177,7 +177,6 @@ impl Term {
         self.workloads.insert(id, workload);
         self.occupy(id, &worker);
         if is_over {
-            mark!(AdoptedAttemptWasOver);
             self.over.push_back((id, attempt, Over::Lost));
         }
         self.set_due(id);
@@ -186,7 +185,6 @@ impl Term {
     /// A worker that has no row and yet an open attempt: nobody may have its id before its grace is
     /// over.
     fn adopt_ghost(&mut self, worker: &WorkerId, incarnation: &Incarnation) {
-        mark!(AttemptOfNobody);
         let ghost = Worker {
             record: WorkerRecord {
                 worker: worker.clone(),
@@ -254,7 +252,6 @@ fn check(outset: &Outset, snapshot: &Snapshot) -> Result<(), SnapshotError> {
         && fence.incarnation == outset.config.incarnation
         && (fence.applied == BatchNumber::ZERO || planted!(RebuildKeepsGeneration));
     if !ours {
-        mark!(FencedBeforeSnapshot);
         return Err(SnapshotError::NotOurs(fence.clone()));
     }
     let mut seen = BTreeSet::new();

@@ -210,7 +210,6 @@ impl Term {
         let status = match open {
             Some(open) if !self.is_committed(open.opened_in) => {
                 // Nobody can know of it yet.
-                mark!(ReportBeforeCommit);
                 return effects.push(Effect::Forget {
                     to: request.reply_to,
                 });

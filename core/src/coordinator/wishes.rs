@@ -57,7 +57,16 @@ impl Term {
                 if status == Status::Scheduled {
                     mark!(CancelMetAssignment);
                 }
-                self.change(id, None, |leader| leader.stopping = Some(Cause::Cancelled));
+                if stopping == Some(Cause::Paused) {
+                    mark!(CancelOvertookPause);
+                }
+                let stays = planted!(PauseBeatsCancel) && stopping == Some(Cause::Paused);
+                let cause = if stays {
+                    Cause::Paused
+                } else {
+                    Cause::Cancelled
+                };
+                self.change(id, None, |leader| leader.stopping = Some(cause));
             }
             (Status::Scheduled | Status::Running | Status::Redistributing, Desired::Pause) => {
                 let cause = stopping.unwrap_or(Cause::Paused);

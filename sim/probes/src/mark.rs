@@ -46,7 +46,6 @@ marks! {
     LeaderOutnumbered = "a leader heard of a term above its own";
     ResignationHeard = "a candidate heard that the leader gave up";
     LeaderFenced = "a leader was fenced";
-    DoubtAfterDoubt = "a term ended in doubt soon after another";
     LeaderResigned = "a leader resigned";
     LeaseLapsed = "a lease lapsed";
     DeafLeaderGaveUp = "a leader that heard nothing of itself gave up";
@@ -57,13 +56,9 @@ marks! {
     BatchRefused = "a batch was refused for its data";
     OffenderFound = "what was refused was found";
     SnapshotFailed = "a snapshot could not be read";
-    AdoptedAttemptWasOver = "a new leader adopted an attempt that was over";
-    FencedBeforeSnapshot = "a new leader was fenced before it read its snapshot";
-    AttemptOfNobody = "an open attempt named a worker without a row";
     UnheardWorkerLapsed = "a worker that a leader never heard was past its grace";
     WorkerCalledDead = "a worker was called DEAD";
     EndedWorkerSpeaks = "a worker spoke whose incarnation had ended";
-    HeartbeatBeforeRegistered = "a heartbeat came before its registration was committed";
     OlderHeartbeat = "a heartbeat was overtaken by a newer one";
     HeartbeatAfterLapse = "a worker was heard again after its lease";
     RunsWhatIsNotItsOwn = "a worker listed what is not its own";
@@ -73,7 +68,6 @@ marks! {
     ProcessReplaced = "a process took the place of another";
     IdHeldByAnother = "a process asked for an id that another held";
     ReportWaitsForRow = "a report waited for its workload's row";
-    ReportBeforeCommit = "a report came before the commit of its attempt";
     LastReportRepeated = "a report that had ended its attempt came again";
     LastReportWithoutContent = "a last report counted without its content";
     ReportOfOlderAttempt = "a report named an attempt that is not open";
