@@ -49,8 +49,8 @@ impl Store {
                 return nothing;
             }
             if let Some(key) = key {
-                if self.tables.keys.contains_key(&(row.customer, key)) {
-                    return nothing;
+                if self.has_key(row.customer, key) {
+                    return Self::refuse_late(tx, nothing);
                 }
                 tx.cursor = HAS_KEY;
                 return Next::Lock(RowKey::Key(row.customer, key));
@@ -61,15 +61,18 @@ impl Store {
         match tx.cursor {
             HAS_KEY => {
                 // Whoever held it may have committed it.
-                if key.is_some_and(|key| self.tables.keys.contains_key(&(row.customer, key))) {
-                    return nothing;
+                let is_taken = key.is_some_and(|key| self.has_key(row.customer, key));
+                if is_taken && !is_planted(Bug::KeyCheckedThenInserted) {
+                    return Self::refuse_late(tx, nothing);
                 }
                 tx.cursor = HAS_COUNTER;
                 Next::Lock(RowKey::Submitted(row.customer))
             }
             HAS_COUNTER => {
                 let full = counters.submitted.saturating_sub(tx.noted) >= counters.max_queued;
-                if full && !is_planted(Bug::QuotaIgnored) {
+                let looks_again =
+                    !is_planted(Bug::QuotaIgnored) && !is_planted(Bug::QuotaCheckedThenInserted);
+                if full && looks_again {
                     return match key {
                         Some(_) => Next::Failed(SqlError::QueueFilled),
                         None => nothing,
@@ -88,13 +91,34 @@ impl Store {
         }
     }
 
+    /// The workload that a key stands for.
+    fn first_with(&self, customer: CustomerId, key: u64) -> Option<WorkloadId> {
+        if is_planted(Bug::KeyWithoutCustomer) {
+            let mut all = self.tables.keys.iter();
+            return all.find(|((_, other), _)| *other == key).map(|(_, id)| *id);
+        }
+        self.tables.keys.get(&(customer, key)).copied()
+    }
+
+    fn has_key(&self, customer: CustomerId, key: u64) -> bool {
+        self.first_with(customer, key).is_some()
+    }
+
+    /// Nothing is written; a planted bug has taken the place in the queue before.
+    fn refuse_late(tx: &mut Transaction, nothing: Next) -> Next {
+        if is_planted(Bug::QuotaLeaksOnLateFailure) {
+            tx.writes.push(Write::Reservation);
+        }
+        nothing
+    }
+
     pub(super) fn why_not(&self, submission: &Submission) -> Answer {
         let row = &submission.row;
         let key = submission.key.map(|key| (row.customer, key));
         let counters = self.tables.customers.get(&row.customer);
         Answer::WhyNot {
             own: self.tables.workloads.contains_key(&row.id),
-            first: key.and_then(|key| self.tables.keys.get(&key).copied()),
+            first: key.and_then(|(customer, key)| self.first_with(customer, key)),
             has_room: counters
                 .is_some_and(|row| row.submitted.saturating_sub(row.left_queue) < row.max_queued),
         }

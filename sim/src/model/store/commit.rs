@@ -45,10 +45,16 @@ impl Store {
                 tx.snapshot = self.expected_rows(batch);
             }
             tx.cursor = 1;
+            if is_planted(Bug::FenceReadUnlocked) {
+                return Next::Breath;
+            }
             return Next::Lock(RowKey::Fence);
         }
         if tx.cursor == 1 {
-            if self.tables.fence_stamp != tx.stamp && !self.passes_fence(batch) {
+            let looks_again =
+                !is_planted(Bug::FenceReadUnlocked) && !is_planted(Bug::LeaseCheckedBeforeLock);
+            let is_stale = self.tables.fence_stamp != tx.stamp;
+            if is_stale && looks_again && !self.passes_fence(batch) {
                 return Next::Done(persisted(batch, PersistOutcome::NotApplied));
             }
             tx.writes.push(Write::Fence(FenceRow {
@@ -85,7 +91,9 @@ impl Store {
 
     fn passes_fence(&self, batch: &Batch) -> bool {
         let fence = &self.tables.fence;
-        let term = fence.generation == batch.generation && fence.incarnation == batch.incarnation;
+        let own = fence.incarnation == batch.incarnation;
+        let own = own || is_planted(Bug::FenceIgnoresIncarnation);
+        let term = fence.generation == batch.generation && own;
         let turn = fence.applied.next() == batch.number;
         let repeat = is_planted(Bug::CommitRepeatedBlindly) && fence.applied == batch.number;
         (term || is_planted(Bug::FenceIgnoresTerm)) && (turn || repeat)

@@ -51,6 +51,8 @@ pub(super) struct Tables {
 /// What a statement writes when it commits.
 #[derive(Debug, Clone)]
 pub(super) enum Write {
+    /// A place in the queue that nothing is written for: a planted bug.
+    Reservation,
     /// The lease row.
     Lease {
         step: LeaseStep,
@@ -203,9 +205,9 @@ impl Tables {
                         key: submission.key,
                     });
                 }
+                (Write::Reservation, Statement::Submit(submission)) => self.reserve(submission),
                 (Write::Wish(at), Statement::Wish(wish)) => {
-                    let skips = is_planted(Bug::WishSkipsVersion);
-                    changes.extend(self.write_wish(wish.workload, wish.desired, at, skips));
+                    changes.extend(self.write_wish(wish.workload, wish.desired, at));
                 }
                 (Write::WorkerWish { revision, deadline }, Statement::WishWorker(wish)) => {
                     self.write_worker_wish(&wish.worker, wish.desired, revision, deadline);
@@ -251,10 +253,21 @@ impl Tables {
         if write.to.status != moved.before.status {
             found.pending_reason = None;
         }
+        let first = found.version + 1;
         for step in &write.steps {
             found.version += 1;
+            if is_planted(Bug::AuditAfterCommit) && self.commits.is_multiple_of(32) {
+                // The process ended between the two.
+                continue;
+            }
             found.audit.push(AuditRow {
-                number: found.version,
+                number: if is_planted(Bug::FoldedShareNumber) {
+                    first
+                } else if is_planted(Bug::AuditFromSequence) {
+                    self.commits
+                } else {
+                    found.version
+                },
                 kind: step.kind,
                 actor: Some(step.actor.clone()),
                 attempt: step.attempt,
@@ -289,6 +302,14 @@ impl Tables {
             .insert(record.worker.clone(), WorkerEntry { row, stamp });
     }
 
+    /// A planted bug: a place in the queue is taken, and nothing stands there.
+    fn reserve(&mut self, submission: &Submission) {
+        if let Some(row) = self.customers.get_mut(&submission.row.customer) {
+            row.submitted += 1;
+            row.submitted_stamp = self.commits;
+        }
+    }
+
     fn insert_workload(&mut self, submission: &Submission, at: WallTime) {
         let row = made(at, submission);
         let id = row.id;
@@ -296,7 +317,10 @@ impl Tables {
             counters.submitted += 1;
             counters.submitted_stamp = self.commits;
         }
-        if let Some(key) = submission.key {
+        let between = is_planted(Bug::KeyInAnotherStatement) && self.commits.is_multiple_of(8);
+        if let Some(key) = submission.key
+            && !between
+        {
             self.keys.insert((row.customer, key), id);
         }
         let after = Place::of(&row);
@@ -326,8 +350,8 @@ impl Tables {
         workload: WorkloadId,
         desired: Desired,
         at: WallTime,
-        skips: bool,
     ) -> Option<Change> {
+        let skips = is_planted(Bug::WishSkipsVersion);
         let found = self.workloads.get_mut(&workload)?;
         let before_place = Place::of(&found.row);
         let before = std::mem::replace(&mut found.row.desired, desired);
