@@ -185,7 +185,14 @@ pub(super) async fn assemble(
         leadership: leadership_seen,
     };
     let lease_told = (config.heartbeat_timeout, config.heartbeat_interval());
-    let coordinator = Coordinator::new(config, clock.now());
+    let born = clock.now();
+    #[cfg(planted)]
+    crate::watch::show(&crate::watch::Inside::Made {
+        who: &identity.incarnation,
+        now: born,
+        config: &config,
+    });
+    let coordinator = Coordinator::new(config, born);
     let (counts, _) = watch::channel(coordinator.status());
     let link = broker.link();
     let interruptions = link.borrow().interruptions;
