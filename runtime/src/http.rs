@@ -27,6 +27,7 @@ mod openapi;
 mod outcome;
 mod pagination;
 pub mod places;
+pub mod pursuit;
 mod query;
 mod routes;
 mod schema;

@@ -1,15 +1,13 @@
 //! What may be answered after the store said, or failed to say, what became of a statement.
 //!
-//! The one place that keeps the promise of 4xx and 503, "not done, and never will be":
-//! - after an unknown outcome the same statement, with the same ids, is sent again until the
-//!   deadline of the response, then 504;
-//! - once any sending had an unknown outcome, the answer is success or 504: an earlier sending may
-//!   still take effect, so a later refusal refuses nothing;
-//! - what was certainly not sent is tried again for a short while, then 503.
-//!
-//! Does not know any operation: callers give one to send and one to judge its value.
+//! Waits, sends and judges over the store port; what may be concluded, and when to send again, is
+//! [`super::pursuit`]'s. Does not know any operation: callers give one to send and one to judge its
+//! value.
 
-use super::error::ApiError;
+use super::{
+    error::ApiError,
+    pursuit::{Next, OUTCOME_PATIENCE, Pursuit, Showed, UNSENT_PATIENCE},
+};
 use crate::{
     error_chain::chain,
     store::{StoreError, Submission, SubmitOutcome},
@@ -17,15 +15,10 @@ use crate::{
 use std::future::Future;
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
-/// How long a mutation may look for its outcome: the response deadline less a margin.
-pub(crate) const OUTCOME_PATIENCE: Duration = Duration::from_secs(25);
-/// How long something that was certainly not done is tried again.
-pub(crate) const UNSENT_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a read may take in all.
 pub(crate) const READ_PATIENCE: Duration = Duration::from_secs(10);
-
-const FIRST_PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Between the tries of a read.
+const READ_PAUSE: Duration = Duration::from_millis(100);
 
 /// What an error says about the statement that it answers.
 enum Verdict {
@@ -52,19 +45,21 @@ fn judge_error(error: &StoreError) -> Verdict {
     }
 }
 
-/// The pauses between tries: doubling, bounded.
-struct Pauses(Duration);
+impl Verdict {
+    const fn showed(&self) -> Showed {
+        match self {
+            Self::Doubt => Showed::Doubt,
+            Self::Again => Showed::NotDone,
+            Self::Refused(_) => Showed::Failure,
+        }
+    }
 
-impl Pauses {
-    async fn next(&mut self, deadline: Instant) {
-        let until = Instant::now() + self.0;
-        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
-        sleep(
-            until
-                .min(deadline)
-                .saturating_duration_since(Instant::now()),
-        )
-        .await;
+    /// What is answered when it is answered as it is.
+    fn refused<R>(self) -> Result<R, ApiError> {
+        match self {
+            Self::Refused(error) => Err(error),
+            Self::Doubt | Self::Again => Err(ApiError::outcome_unknown()),
+        }
     }
 }
 
@@ -81,32 +76,40 @@ where
 {
     let start = Instant::now();
     let deadline = start + OUTCOME_PATIENCE;
-    let mut doubt = false;
-    let mut pauses = Pauses(FIRST_PAUSE);
+    let mut pursuit = Pursuit::default();
     loop {
+        let doubt = pursuit.is_in_doubt();
         let verdict = match timeout_at(deadline, send(doubt)).await {
             Ok(Ok(value)) => {
                 let judged = judge(value, doubt);
-                return if doubt {
-                    judged.map_err(|_| ApiError::outcome_unknown())
-                } else {
-                    judged
-                };
+                let next = pursuit.hear(start.elapsed(), showed(&judged));
+                return conclude(next, judged);
             }
             Ok(Err(error)) => judge_error(&error),
             Err(_elapsed) => Verdict::Doubt,
         };
-        match verdict {
-            Verdict::Doubt => doubt = true,
-            Verdict::Again if doubt || start.elapsed() < UNSENT_PATIENCE => {}
-            Verdict::Again => return Err(ApiError::unavailable()),
-            Verdict::Refused(_) if doubt => return Err(ApiError::outcome_unknown()),
-            Verdict::Refused(error) => return Err(error),
+        let next = pursuit.hear(start.elapsed(), verdict.showed());
+        if let Next::SendAgain(pause) = next {
+            sleep(pause).await;
+            continue;
         }
-        if Instant::now() >= deadline {
-            return Err(ApiError::outcome_unknown());
-        }
-        pauses.next(deadline).await;
+        return conclude(next, verdict.refused());
+    }
+}
+
+const fn showed<R, E>(judged: &Result<R, E>) -> Showed {
+    match judged {
+        Ok(_) => Showed::Success,
+        Err(_) => Showed::Refusal,
+    }
+}
+
+/// The answer that ends a pursuit.
+fn conclude<R>(next: Next, said: Result<R, ApiError>) -> Result<R, ApiError> {
+    match next {
+        Next::AnswerIt => said,
+        Next::AnswerUnavailable => Err(ApiError::unavailable()),
+        Next::AnswerUnknown | Next::SendAgain(_) => Err(ApiError::outcome_unknown()),
     }
 }
 
@@ -118,7 +121,6 @@ where
 {
     let start = Instant::now();
     let deadline = start + READ_PATIENCE;
-    let mut pauses = Pauses(FIRST_PAUSE);
     loop {
         match timeout_at(deadline, ask()).await {
             Ok(Ok(value)) => return Ok(value),
@@ -129,13 +131,13 @@ where
             },
             Err(_elapsed) => return Err(ApiError::unavailable()),
         }
-        pauses.next(deadline).await;
+        sleep(READ_PAUSE).await;
     }
 }
 
 /// One submission on its way to an outcome.
 enum Item {
-    Open { doubt: bool },
+    Open(Pursuit),
     Done(Box<Result<SubmitOutcome, ApiError>>),
 }
 
@@ -151,74 +153,72 @@ where
 {
     let start = Instant::now();
     let deadline = start + OUTCOME_PATIENCE;
-    let mut pauses = Pauses(FIRST_PAUSE);
     let mut items: Vec<Item> = submissions
         .iter()
-        .map(|_| Item::Open { doubt: false })
+        .map(|_| Item::Open(Pursuit::default()))
         .collect();
     loop {
         let open: Vec<usize> = (0..items.len())
-            .filter(|place| matches!(items[*place], Item::Open { .. }))
+            .filter(|place| matches!(items[*place], Item::Open(_)))
             .collect();
         let sent: Vec<Submission> = open
             .iter()
             .map(|place| submissions[*place].clone())
             .collect();
         let answers = timeout_at(deadline, send(sent)).await;
-        let late = Instant::now() >= deadline;
-        let unsent_late = start.elapsed() >= UNSENT_PATIENCE;
         let mut answers = answers.map(Vec::into_iter);
+        let mut pause = None;
         for place in open {
             let answer = answers.as_mut().ok().and_then(Iterator::next);
-            let Item::Open { doubt } = items[place] else {
+            let Item::Open(pursuit) = &mut items[place] else {
                 continue;
             };
-            items[place] = settle_item(doubt, answer, unsent_late, late);
+            match settle_item(pursuit, start.elapsed(), answer) {
+                Ok(wait) => pause = pause.max(Some(wait)),
+                Err(done) => items[place] = Item::Done(Box::new(done)),
+            }
         }
-        if items.iter().all(|item| matches!(item, Item::Done(_))) {
-            break;
+        // Those that are still open go together.
+        match pause {
+            Some(pause) => sleep(pause).await,
+            None => break,
         }
-        pauses.next(deadline).await;
     }
     let done = items.into_iter().map(|item| match item {
         Item::Done(result) => *result,
-        Item::Open { .. } => Err(ApiError::outcome_unknown()),
+        Item::Open(_) => Err(ApiError::outcome_unknown()),
     });
     done.collect()
 }
 
-/// What one answer makes of a submission. No answer is doubt.
+/// What one answer makes of a submission: a pause before it is sent again, or its end. No answer is
+/// doubt.
 fn settle_item(
-    doubt: bool,
+    pursuit: &mut Pursuit,
+    elapsed: Duration,
     answer: Option<Result<SubmitOutcome, StoreError>>,
-    unsent_late: bool,
-    late: bool,
-) -> Item {
-    let done = |result| Item::Done(Box::new(result));
-    let verdict = match answer {
+) -> Result<Duration, Result<SubmitOutcome, ApiError>> {
+    let (showed, said) = match answer {
         Some(Ok(outcome)) => {
-            let success = match outcome {
-                SubmitOutcome::Created(_) | SubmitOutcome::Existing(_) => true,
+            let showed = match outcome {
+                SubmitOutcome::Created(_) | SubmitOutcome::Existing(_) => Showed::Success,
                 SubmitOutcome::KeyReused
                 | SubmitOutcome::UnknownType
-                | SubmitOutcome::QueueFull { .. } => false,
+                | SubmitOutcome::QueueFull { .. } => Showed::Refusal,
             };
-            if doubt && !success {
-                return done(Err(ApiError::outcome_unknown()));
-            }
-            return done(Ok(outcome));
+            (showed, Ok(outcome))
         }
-        Some(Err(error)) => judge_error(&error),
-        None => Verdict::Doubt,
+        Some(Err(error)) => {
+            let verdict = judge_error(&error);
+            (verdict.showed(), verdict.refused())
+        }
+        None => (Showed::Doubt, Err(ApiError::outcome_unknown())),
     };
-    match verdict {
-        _ if late && doubt => done(Err(ApiError::outcome_unknown())),
-        Verdict::Doubt if late => done(Err(ApiError::outcome_unknown())),
-        Verdict::Doubt => Item::Open { doubt: true },
-        Verdict::Again if doubt || !unsent_late => Item::Open { doubt },
-        Verdict::Again => done(Err(ApiError::unavailable())),
-        Verdict::Refused(_) if doubt => done(Err(ApiError::outcome_unknown())),
-        Verdict::Refused(error) => done(Err(error)),
+    match pursuit.hear(elapsed, showed) {
+        Next::SendAgain(pause) => Ok(pause),
+        next @ (Next::AnswerIt | Next::AnswerUnknown | Next::AnswerUnavailable) => {
+            Err(conclude(next, said))
+        }
     }
 }
 
