@@ -182,6 +182,12 @@ impl Coordinator {
         self.leadership.term().zip(self.leadership.trusted_until())
     }
 
+    /// The term that it may act in, as of the last event; cheap, unlike [`Self::status`].
+    #[must_use]
+    pub fn generation(&self) -> Option<Generation> {
+        self.leads(self.now)
+    }
+
     /// The greatest generation that this node has heard of.
     #[must_use]
     pub const fn generation_heard(&self) -> Generation {

@@ -5,5 +5,5 @@ use niyanta_core::{Coordinator, ids::Generation};
 /// The term that it leads, from taking the lease until it ends.
 #[must_use]
 pub fn term(core: &Coordinator) -> Option<Generation> {
-    core.status().generation
+    core.generation()
 }

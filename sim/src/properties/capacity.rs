@@ -49,8 +49,7 @@ fn check_worker(store: &Store, worker: &WorkerId) -> Result<(), String> {
     };
     let record = &found.row.record;
     let used = store
-        .workloads()
-        .filter(|found| found.row.leader.status.has_open_attempt())
+        .open_workloads()
         .filter(|found| {
             let holder = found.row.leader.worker.as_ref();
             holder.is_some_and(|(id, inc)| id == worker && *inc == record.incarnation)
@@ -66,19 +65,11 @@ fn check_worker(store: &Store, worker: &WorkerId) -> Result<(), String> {
 }
 
 fn check_customer(store: &Store, customer: CustomerId) -> Result<(), String> {
-    let Some(row) = store.customers().find(|row| row.limits.id == customer) else {
+    let Some(row) = store.customer(customer) else {
         return Ok(());
     };
-    let mut running = 0;
-    let mut left = 0;
-    for found in store
-        .workloads()
-        .filter(|found| found.row.customer == customer)
-    {
-        let leader = &found.row.leader;
-        running += i64::from(leader.status.has_open_attempt());
-        left += u64::from(leader.attempt.0 > 0 || leader.status.is_terminal());
-    }
+    let running = i64::try_from(row.tally.open).unwrap_or(i64::MAX);
+    let left = u64::try_from(row.tally.all - row.tally.queued).unwrap_or(u64::MAX);
     if row.running != running || row.left_queue != left {
         return Err(format!(
             "{customer}: running {} and left_queue {} are kept, {running} and {left} are true",

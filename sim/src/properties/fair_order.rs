@@ -42,7 +42,7 @@ fn check(view: View<'_>, id: WorkloadId, time: WallTime) -> Result<(), String> {
         return Ok(());
     };
     let key = (placed.row.leader.sort_key, id);
-    let overtaken = view.store.workloads().find(|other| {
+    let overtaken = view.store.waiting_workloads().find(|other| {
         let row = &other.row;
         row.customer == placed.row.customer
             && row.class == placed.row.class

@@ -30,20 +30,10 @@ impl Property for Limits {
 }
 
 fn check_queue(view: View<'_>, customer: CustomerId) -> Result<(), String> {
-    let queued = view
-        .store
-        .workloads()
-        .filter(|found| found.row.customer == customer)
-        .filter(|found| {
-            let leader = &found.row.leader;
-            leader.attempt.0 == 0 && !leader.status.is_terminal()
-        })
-        .count();
-    let limit = view
-        .store
-        .customers()
-        .find(|row| row.limits.id == customer)
-        .map_or(0, |row| row.max_queued);
+    let Some(row) = view.store.customer(customer) else {
+        return Ok(());
+    };
+    let (queued, limit) = (row.tally.queued, row.max_queued);
     if u64::try_from(queued).unwrap_or(u64::MAX) > limit {
         return Err(format!(
             "{customer} has {queued} queued, {limit} are allowed"
@@ -53,17 +43,10 @@ fn check_queue(view: View<'_>, customer: CustomerId) -> Result<(), String> {
 }
 
 fn check_running(view: View<'_>, customer: CustomerId) -> Result<(), String> {
-    let running = view
-        .store
-        .workloads()
-        .filter(|found| found.row.customer == customer)
-        .filter(|found| found.row.leader.status.has_open_attempt())
-        .count();
-    let limit = view
-        .store
-        .customers()
-        .find(|row| row.limits.id == customer)
-        .map_or(0, |row| row.limits.max_running);
+    let Some(row) = view.store.customer(customer) else {
+        return Ok(());
+    };
+    let (running, limit) = (row.tally.open, row.limits.max_running);
     if running > usize::try_from(limit).unwrap_or(usize::MAX) {
         return Err(format!(
             "{customer} has {running} open attempts, {limit} are allowed"

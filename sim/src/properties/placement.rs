@@ -70,11 +70,10 @@ fn check(
 }
 
 fn check_neighbours(store: &Store, row: &WorkloadRow, worker: &WorkerId) -> Result<(), String> {
-    let beside = store.workloads().filter(|other| {
+    let beside = store.open_workloads().filter(|other| {
         let holder = other.row.leader.worker.as_ref();
         other.row.id != row.id
             && other.row.customer == row.customer
-            && other.row.leader.status.has_open_attempt()
             && holder.is_some_and(|(id, _)| id == worker)
     });
     for other in beside {
