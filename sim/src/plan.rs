@@ -200,6 +200,14 @@ pub enum InFlight {
     Decided,
     /// A submission was executed and is not answered.
     SubmissionExecuted,
+    /// A renewal was sent.
+    RenewalSent,
+    /// A wish was executed and is not answered.
+    WishExecuted,
+    /// A report's content is being written.
+    ContentWriting,
+    /// A heartbeat is under way.
+    HeartbeatSent,
 }
 
 impl InFlight {
@@ -213,6 +221,10 @@ impl InFlight {
         Self::Assigning,
         Self::Decided,
         Self::SubmissionExecuted,
+        Self::RenewalSent,
+        Self::WishExecuted,
+        Self::ContentWriting,
+        Self::HeartbeatSent,
     ];
 }
 
@@ -287,6 +299,65 @@ pub enum Blow {
         /// For this long.
         #[serde(with = "crate::schedule::text::span")]
         length: Duration,
+    },
+    /// The broker goes down and comes back; everybody's connection to it is gone meanwhile.
+    RestartBroker {
+        /// After this long.
+        #[serde(with = "crate::schedule::text::span")]
+        down: Duration,
+    },
+    /// What a coordinator and a worker send each other is lost, in this direction of the
+    /// coordinator's.
+    CutFromWorker {
+        /// Which.
+        who: Target,
+        /// From whom.
+        place: usize,
+        /// In this direction.
+        direction: Direction,
+        /// For this long.
+        #[serde(with = "crate::schedule::text::span")]
+        length: Duration,
+    },
+    /// Some connections to the broker clog one after the other, and are free again in another order.
+    Swizzle {
+        /// Which, and in which order.
+        order: u32,
+        /// For this long, all of it.
+        #[serde(with = "crate::schedule::text::span")]
+        length: Duration,
+    },
+    /// A coordinator dies, is started again, and dies again.
+    CrashTwice {
+        /// Which.
+        who: Target,
+        /// After this long it is started, each time.
+        #[serde(with = "crate::schedule::text::span")]
+        down: Duration,
+        /// So long after its start it dies again.
+        #[serde(with = "crate::schedule::text::span")]
+        lives: Duration,
+    },
+    /// The database's clock is set forward, or back.
+    StepDatabaseClock {
+        /// By so many milliseconds.
+        millis: i32,
+    },
+    /// The database takes no more than so many connections.
+    LimitConnections {
+        /// This many.
+        limit: usize,
+        /// For this long.
+        #[serde(with = "crate::schedule::text::span")]
+        length: Duration,
+    },
+    /// The database goes on from a copy that misses the last commits.
+    FailOver {
+        /// So many.
+        commits: usize,
+        /// After this long it can be reached.
+        #[serde(with = "crate::schedule::text::span")]
+        down: Duration,
     },
     /// The database goes down and comes back; every connection to it is gone.
     RestartStore {
@@ -370,4 +441,20 @@ pub enum Operation {
         /// Whose id.
         place: usize,
     },
+}
+
+impl Plan {
+    /// The database may lose its last commits: what it promised then does not hold for ever.
+    #[must_use]
+    pub fn loses_commits(&self) -> bool {
+        let mut blows = self.strikes.iter().map(|strike| strike.blow);
+        blows.any(|blow| matches!(blow, Blow::FailOver { .. }))
+    }
+
+    /// The database's clock may be set.
+    #[must_use]
+    pub fn steps_clock(&self) -> bool {
+        let mut blows = self.strikes.iter().map(|strike| strike.blow);
+        blows.any(|blow| matches!(blow, Blow::StepDatabaseClock { .. }))
+    }
 }

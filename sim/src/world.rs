@@ -215,6 +215,14 @@ enum Occurrence {
     Decongest { who: Address },
     /// A cut ends.
     MendBroker { who: Address, direction: Direction },
+    /// A cut between two ends.
+    MendPair { from: Address, to: Address },
+    /// What is sent to it is slow.
+    Congest { who: Address, lag: Duration },
+    /// A coordinator dies once more.
+    CrashAgain { place: usize, down: Duration },
+    /// The database takes connections again.
+    FreeConnections,
     /// A cut ends.
     MendStore { place: usize, direction: Direction },
     /// An operator does something.
@@ -258,6 +266,9 @@ impl World {
         sim_probes::plant(plan.bug);
         let clock = WallClock::at_speed(plan.database_drift_ppm);
         let mut store = Store::new(clock);
+        if plan.loses_commits() {
+            store.keep_copies();
+        }
         for customer in &plan.customers {
             let limits = CustomerRow {
                 id: customer.id,
@@ -414,6 +425,10 @@ impl World {
             Occurrence::CutBroker { who, direction } => self.broker.cut(who, direction),
             Occurrence::Decongest { who } => self.broker.congest(who, Duration::ZERO),
             Occurrence::MendBroker { who, direction } => self.mend_broker(who, direction),
+            Occurrence::MendPair { from, to } => self.broker.mend_pair(from, to),
+            Occurrence::Congest { who, lag } => self.broker.congest(who, lag),
+            Occurrence::CrashAgain { place, down } => self.crash_again(place, down),
+            Occurrence::FreeConnections => self.store.limit_connections(usize::MAX),
             Occurrence::MendStore { place, direction } => self.mend_store(place, direction),
             Occurrence::Operate(operation) => self.operate(operation),
             Occurrence::Heal => self.heal(),

@@ -23,6 +23,8 @@ pub struct Broker {
     /// A slow message takes up to this long.
     pub slow_up_to: Duration,
     links: BTreeMap<Address, Link>,
+    /// What is lost between two parties alone: from the first to the second.
+    pairs: Vec<(Address, Address)>,
 }
 
 /// One connection.
@@ -78,6 +80,18 @@ impl Broker {
         link.inward_cuts -= u32::from(direction.cuts_inward());
     }
 
+    /// Loses what the first sends to the second; cuts add up.
+    pub fn cut_pair(&mut self, from: Address, to: Address) {
+        self.pairs.push((from, to));
+    }
+
+    /// Takes one such cut back.
+    pub fn mend_pair(&mut self, from: Address, to: Address) {
+        if let Some(at) = self.pairs.iter().position(|pair| *pair == (from, to)) {
+            self.pairs.swap_remove(at);
+        }
+    }
+
     /// Makes a connection slow for good.
     pub fn slow_down(&mut self, who: Address, lag: Duration) {
         self.links.entry(who).or_default().lag = lag;
@@ -113,7 +127,7 @@ impl Broker {
         let point = decider.occasion(Occasion::Message, Who::link(from, to));
         let out = self.links.get(&from).copied().unwrap_or_default();
         let into = self.links.get(&to).copied().unwrap_or_default();
-        if out.outward_cuts > 0 {
+        if out.outward_cuts > 0 || self.pairs.contains(&(from, to)) {
             return [None, None];
         }
         let fate = decider.pick(point, Choice::MessageFate, |rng| {

@@ -5,14 +5,14 @@ use crate::model::store::Change;
 use niyanta_core::{
     Effect,
     batch::Batch,
-    ids::{BatchNumber, Generation},
+    ids::{BatchNumber, Generation, Incarnation},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
 /// P1.
 #[derive(Default)]
 pub(crate) struct CommitOrder {
-    given: BTreeMap<(Generation, BatchNumber), Arc<Batch>>,
+    given: BTreeMap<(Generation, Incarnation, BatchNumber), Arc<Batch>>,
     last: (Generation, BatchNumber),
 }
 
@@ -25,6 +25,10 @@ impl Property for CommitOrder {
             Observation::Committed {
                 change: Change::Batch { batch, .. },
             } => self.check(view, batch),
+            Observation::FailedOver { fence } => {
+                self.last = (fence.generation, fence.applied);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -36,12 +40,16 @@ impl CommitOrder {
             let Effect::Persist(batch) = effect else {
                 continue;
             };
-            let key = (batch.generation, batch.number);
-            let first = self.given.entry(key).or_insert_with(|| Arc::clone(batch));
+            let incarnation = batch.incarnation.clone();
+            let key = (batch.generation, incarnation, batch.number);
+            let first = self
+                .given
+                .entry(key.clone())
+                .or_insert_with(|| Arc::clone(batch));
             if first != batch {
                 return Err(format!(
                     "c{place} gave batch {} of term {} two contents",
-                    key.1, key.0
+                    key.2, key.0
                 ));
             }
         }
@@ -51,7 +59,8 @@ impl CommitOrder {
     fn check(&mut self, view: View<'_>, batch: &Arc<Batch>) -> Result<(), String> {
         let key = (batch.generation, batch.number);
         let name = format!("batch {} of term {}", key.1, key.0);
-        if self.given.get(&key).is_none_or(|given| given != batch) {
+        let given = (key.0, batch.incarnation.clone(), key.1);
+        if self.given.get(&given).is_none_or(|given| given != batch) {
             return Err(format!(
                 "{name} landed with a content that core did not give"
             ));

@@ -303,6 +303,7 @@ impl World {
                 Statement::Persist(_) => Some(InFlight::BatchExecuted),
                 Statement::TakeLease(_) => Some(InFlight::LeaseTaken),
                 Statement::Submit(_) => Some(InFlight::SubmissionExecuted),
+                Statement::Wish(_) => Some(InFlight::WishExecuted),
                 _ => None,
             };
             if let Some(in_flight) = in_flight {

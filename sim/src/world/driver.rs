@@ -124,6 +124,9 @@ impl World {
         };
         // Answers of the database are read before messages that wait.
         let is_message = matches!(inbound, Inbound::Message(_));
+        if is_message && process.inbox.len() >= UNREAD_MAX {
+            return self.overflow(place, epoch);
+        }
         let behind = !process.inbox.is_empty() || process.overloaded_until > now;
         let waits = process.paused_until.is_some() || (is_message && behind);
         if let Inbound::Message(Message::Request(request)) = &inbound {
@@ -138,6 +141,16 @@ impl World {
         } else if let Some(process) = &mut self.nodes[place].process {
             process.inbox.push_back((now, inbound));
         }
+    }
+
+    /// A subscription is full: the newest message is dropped, and the link says so.
+    fn overflow(&mut self, place: usize, epoch: u32) {
+        self.counts.faults += 1;
+        self.trace.tell(self.now, Address::Coordinator(place), || {
+            "has too much unread: a message is dropped".to_owned()
+        });
+        let hidden = is_planted(Bug::OverflowReadAsSilence);
+        self.reach_node(place, epoch, Inbound::Interrupted { hidden });
     }
 
     pub(super) fn read_inbox(&mut self, place: usize, epoch: u32) {
@@ -340,6 +353,7 @@ impl World {
             Effect::TakeLease { .. } => Some(InFlight::LeaseTaking),
             Effect::LoadSnapshot { .. } => Some(InFlight::SnapshotLoading),
             Effect::Persist(_) => Some(InFlight::BatchSent),
+            Effect::RenewLease { .. } => Some(InFlight::RenewalSent),
             _ => None,
         };
         let Some(incarnation) = self.incarnation_of(place) else {
@@ -512,6 +526,9 @@ impl World {
 
 /// What a statement may take that core sets no limit to.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// So much a subscription holds.
+const UNREAD_MAX: usize = 16_384;
 
 /// More wake-ups than this at one moment are a process that spins.
 const WAKES_AT_ONCE_MAX: u32 = 200;

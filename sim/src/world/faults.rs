@@ -2,9 +2,11 @@
 
 use super::{Inbound, Occurrence, World};
 use crate::{
+    decision::Streams,
     message::Address,
     model::{broker::Direction, store::Lane},
     plan::{Blow, InFlight, Target},
+    properties::Observation,
 };
 use niyanta_core::{Event, time::Duration};
 use sim_probes::{Bug, is_planted};
@@ -53,6 +55,14 @@ impl World {
         })
     }
 
+    /// The same, while some strike waits for its moment.
+    pub(super) fn leader_if_aimed_at(&self) -> Option<usize> {
+        if self.armed.is_empty() {
+            return None;
+        }
+        self.leader_place()
+    }
+
     fn strike(&mut self, blow: Blow, here: Option<usize>) {
         self.counts.faults += 1;
         self.trace
@@ -63,65 +73,177 @@ impl World {
             Some(Target::Place(place)) => Some(place),
             None => None,
         });
-        match (blow, place) {
-            (Blow::CrashCoordinator { down, .. }, Some(place)) => {
-                self.end_coordinator(place);
-                self.after(down, Occurrence::StartCoordinator(place));
+        match place {
+            Some(place) if who.is_some() => self.strike_coordinator(blow, place),
+            Some(_) | None => self.strike_others(blow),
+        }
+    }
+
+    fn strike_coordinator(&mut self, blow: Blow, place: usize) {
+        match blow {
+            Blow::CrashCoordinator { down, .. } => self.crash(place, down),
+            Blow::CrashTwice { down, lives, .. } => {
+                self.crash(place, down);
+                self.after(down + lives, Occurrence::CrashAgain { place, down });
             }
-            (Blow::ShutDownCoordinator { down, .. }, Some(place)) => {
-                self.shut_down(place, down);
-            }
-            (Blow::PauseCoordinator { length, .. }, Some(place)) => {
-                self.pause_coordinator(place, length);
-            }
-            (Blow::Overload { length, .. }, Some(place)) => self.overload(place, length),
-            (
-                Blow::CutFromBroker {
-                    direction, length, ..
-                },
-                Some(place),
-            ) => self.cut_from_broker(place, direction, length),
-            (
-                Blow::CutFromStore {
-                    direction, length, ..
-                },
-                Some(place),
-            ) => self.cut_from_store(place, direction, length),
-            (Blow::StallStore { length }, _) => {
+            Blow::CutFromWorker {
+                place: worker,
+                direction,
+                length,
+                ..
+            } => self.cut_from_worker(place, worker, direction, length),
+            Blow::ShutDownCoordinator { down, .. } => self.shut_down(place, down),
+            Blow::PauseCoordinator { length, .. } => self.pause_coordinator(place, length),
+            Blow::Overload { length, .. } => self.overload(place, length),
+            Blow::CutFromBroker {
+                direction, length, ..
+            } => self.cut_from_broker(place, direction, length),
+            Blow::CutFromStore {
+                direction, length, ..
+            } => self.cut_from_store(place, direction, length),
+            Blow::StallStore { .. }
+            | Blow::RestartStore { .. }
+            | Blow::RestartBroker { .. }
+            | Blow::Swizzle { .. }
+            | Blow::StepDatabaseClock { .. }
+            | Blow::LimitConnections { .. }
+            | Blow::FailOver { .. }
+            | Blow::CrashWorker { .. }
+            | Blow::ShutDownWorker { .. }
+            | Blow::PauseWorker { .. }
+            | Blow::FadeWorker { .. }
+            | Blow::CutWorker { .. } => self.strike_others(blow),
+        }
+    }
+
+    /// What is aimed at no coordinator; a coordinator that is not there is not struck.
+    fn strike_others(&mut self, blow: Blow) {
+        match blow {
+            Blow::StallStore { length } => {
                 let length = self.until_healed(length);
                 self.store_stalled_until = self.store_stalled_until.max(self.now.plus(length));
             }
-            (Blow::RestartStore { down }, _) => self.restart_store(down),
-            (Blow::CrashWorker { place, down }, _) => {
+            Blow::RestartStore { down } => self.restart_store(down),
+            Blow::RestartBroker { down } => self.restart_broker(down),
+            Blow::Swizzle { order, length } => self.swizzle(order, length),
+            Blow::StepDatabaseClock { millis } => {
+                self.store.step_clock(i64::from(millis) * 1_000);
+            }
+            Blow::LimitConnections { limit, length } => {
+                self.store.limit_connections(limit);
+                self.after(self.until_healed(length), Occurrence::FreeConnections);
+            }
+            Blow::FailOver { commits, down } => self.fail_over(commits, down),
+            Blow::CrashWorker { place, down } => {
                 self.end_worker(place);
                 self.after(down, Occurrence::StartWorker(place));
             }
-            (Blow::ShutDownWorker { place, .. }, _) => self.shut_down_worker(place),
-            (Blow::PauseWorker { place, length }, _) => self.pause_worker(place, length),
-            (Blow::FadeWorker { place, lag, length }, _) => self.fade_worker(place, lag, length),
-            (
-                Blow::CutWorker {
-                    place,
-                    direction,
-                    length,
-                },
-                _,
-            ) => {
+            Blow::ShutDownWorker { place, .. } => self.shut_down_worker(place),
+            Blow::PauseWorker { place, length } => self.pause_worker(place, length),
+            Blow::FadeWorker { place, lag, length } => self.fade_worker(place, lag, length),
+            Blow::CutWorker {
+                place,
+                direction,
+                length,
+            } => {
                 let length = self.until_healed(length);
                 let who = Address::Worker(place);
                 self.broker.cut(who, direction);
                 self.after(length, Occurrence::MendBroker { who, direction });
             }
-            (
-                Blow::CrashCoordinator { .. }
-                | Blow::ShutDownCoordinator { .. }
-                | Blow::PauseCoordinator { .. }
-                | Blow::Overload { .. }
-                | Blow::CutFromBroker { .. }
-                | Blow::CutFromStore { .. },
-                None,
-            ) => {}
+            Blow::CrashCoordinator { .. }
+            | Blow::ShutDownCoordinator { .. }
+            | Blow::PauseCoordinator { .. }
+            | Blow::Overload { .. }
+            | Blow::CutFromBroker { .. }
+            | Blow::CutFromStore { .. }
+            | Blow::CrashTwice { .. }
+            | Blow::CutFromWorker { .. } => {}
         }
+    }
+
+    /// It dies, and is started again.
+    fn crash(&mut self, place: usize, down: Duration) {
+        self.end_coordinator(place);
+        self.after(down, Occurrence::StartCoordinator(place));
+    }
+
+    /// It dies soon after its start, unless everything has healed meanwhile.
+    pub(super) fn crash_again(&mut self, place: usize, down: Duration) {
+        if !self.is_healed {
+            self.crash(place, down);
+        }
+    }
+
+    fn cut_from_worker(
+        &mut self,
+        place: usize,
+        worker: usize,
+        direction: Direction,
+        length: Duration,
+    ) {
+        let length = self.until_healed(length);
+        let (own, other) = (Address::Coordinator(place), Address::Worker(worker));
+        let mut cut = |from, to| {
+            self.broker.cut_pair(from, to);
+            self.after(length, Occurrence::MendPair { from, to });
+        };
+        if direction.cuts_outward() {
+            cut(own, other);
+        }
+        if direction.cuts_inward() {
+            cut(other, own);
+        }
+    }
+
+    /// Everybody who is connected to the broker.
+    fn everybody(&self) -> Vec<Address> {
+        let nodes = (0..self.nodes.len()).map(Address::Coordinator);
+        nodes
+            .chain((0..self.hosts.len()).map(Address::Worker))
+            .collect()
+    }
+
+    /// All connections are gone at once, and made again one after the other.
+    fn restart_broker(&mut self, down: Duration) {
+        let direction = Direction::Both;
+        for (index, who) in (1u32..).zip(self.everybody()) {
+            let length = self.until_healed(down + Duration::from_millis(37) * index);
+            self.broker.cut(who, direction);
+            self.after(length, Occurrence::MendBroker { who, direction });
+            if let Address::Coordinator(place) = who {
+                self.interrupt_later(place, Duration::ZERO);
+                self.interrupt_later(place, length);
+            }
+        }
+    }
+
+    fn swizzle(&mut self, order: u32, length: Duration) {
+        let length = self.until_healed(length);
+        let mut rng = Streams::new(u64::from(order)).stream("swizzle", 0);
+        for who in self.everybody() {
+            if rng.per_mille(400) {
+                continue;
+            }
+            let (clogs, frees) = (
+                rng.duration(Duration::ZERO, length / 2),
+                rng.duration(length / 2, length),
+            );
+            let lag = rng.duration(length / 8, length / 2);
+            self.after(clogs, Occurrence::Congest { who, lag });
+            self.after(frees, Occurrence::Decongest { who });
+        }
+    }
+
+    /// The database goes on from a copy that is behind.
+    fn fail_over(&mut self, commits: usize, down: Duration) {
+        self.restart_store(down);
+        let lost = self.store.fail_over(commits);
+        self.trace.tell(self.now, "fault", || {
+            format!("the database has lost its last {lost} commits")
+        });
+        let fence = self.store.fence().clone();
+        self.observe(&Observation::FailedOver { fence: &fence });
     }
 
     fn shut_down(&mut self, place: usize, down: Duration) {
@@ -284,6 +406,7 @@ impl Blow {
         };
         let worker = match self {
             Self::CrashWorker { place, .. }
+            | Self::CutFromWorker { place, .. }
             | Self::ShutDownWorker { place, .. }
             | Self::PauseWorker { place, .. }
             | Self::FadeWorker { place, .. }
@@ -294,7 +417,13 @@ impl Blow {
             | Self::Overload { .. }
             | Self::CutFromBroker { .. }
             | Self::CutFromStore { .. }
+            | Self::CrashTwice { .. }
             | Self::StallStore { .. }
+            | Self::RestartBroker { .. }
+            | Self::Swizzle { .. }
+            | Self::StepDatabaseClock { .. }
+            | Self::LimitConnections { .. }
+            | Self::FailOver { .. }
             | Self::RestartStore { .. } => None,
         };
         (coordinator, worker)
@@ -305,6 +434,8 @@ impl Blow {
     pub const fn target(&self) -> Option<Target> {
         match self {
             Self::CrashCoordinator { who, .. }
+            | Self::CrashTwice { who, .. }
+            | Self::CutFromWorker { who, .. }
             | Self::ShutDownCoordinator { who, .. }
             | Self::PauseCoordinator { who, .. }
             | Self::Overload { who, .. }
@@ -312,6 +443,11 @@ impl Blow {
             | Self::CutFromStore { who, .. } => Some(*who),
             Self::StallStore { .. }
             | Self::RestartStore { .. }
+            | Self::RestartBroker { .. }
+            | Self::Swizzle { .. }
+            | Self::StepDatabaseClock { .. }
+            | Self::LimitConnections { .. }
+            | Self::FailOver { .. }
             | Self::CrashWorker { .. }
             | Self::ShutDownWorker { .. }
             | Self::PauseWorker { .. }

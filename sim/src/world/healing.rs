@@ -45,6 +45,10 @@ impl World {
             return;
         }
         let bound = self.bound();
+        if since_heal > bound && self.plan.loses_commits() {
+            self.is_finished = true;
+            return;
+        }
         if since_heal > bound {
             self.observe(&Observation::Stuck {
                 why: why_not.as_deref().unwrap_or_default(),

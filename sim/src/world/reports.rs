@@ -6,6 +6,7 @@ use crate::{
     decision::{Choice, Occasion, Who},
     message::{Carries, WorkerRequest},
     model::store::{Answer, ContentWrite, Failure, Statement},
+    plan::InFlight,
 };
 use niyanta_core::{
     Content, Event, WorkerMessage,
@@ -70,6 +71,7 @@ impl World {
             purpose,
             super::driver::STATEMENT_TIMEOUT,
         );
+        self.strike_during(InFlight::ContentWriting, place);
     }
 
     /// Whether what an attempt reports holds a text that no column can hold: it does each time.

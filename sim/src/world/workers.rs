@@ -5,11 +5,11 @@ use crate::{
     clock::{Clock, Moment},
     decision::{Choice, Occasion, Who},
     message::{Address, Message},
-    plan::{Plan, WorkerPlan},
+    plan::{InFlight, Plan, WorkerPlan},
     properties::Observation,
     worker::{Deed, Worker},
 };
-use niyanta_core::{ids::Incarnation, time::Duration};
+use niyanta_core::{WorkerMessage, ids::Incarnation, time::Duration};
 use std::collections::VecDeque;
 
 /// A machine with room for one worker process.
@@ -189,7 +189,11 @@ impl World {
             match deed {
                 Deed::Send(request) => {
                     let from = Address::Worker(place);
+                    let beats = matches!(request.request.body, WorkerMessage::Heartbeat { .. });
                     self.tell_coordinators(from, &Message::Request(request));
+                    if beats && let Some(leader) = self.leader_if_aimed_at() {
+                        self.strike_during(InFlight::HeartbeatSent, leader);
+                    }
                 }
                 Deed::Exit { deregistered } => exit = Some(deregistered),
                 Deed::Obeyed { .. } | Deed::Began(..) | Deed::Finished(..) | Deed::Ended(..) => {}
