@@ -30,6 +30,25 @@ use store::Store;
 
 pub const SECOND: Duration = Duration::from_secs(1);
 
+/// One turn of the machine, as scenarios show it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub at: Timestamp,
+    pub event: Event,
+    pub effects: Vec<Effect>,
+}
+
+/// What goes wrong with a kind of question to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not carried out, and its failure is answered.
+    Fails,
+    /// It is carried out, and its failure is answered.
+    LosesAnswer,
+    /// It is never answered.
+    Hangs,
+}
+
 /// A worker process that does as it is told, while it is not silent.
 #[derive(Debug, Clone)]
 pub struct Agent {
@@ -64,6 +83,15 @@ pub struct World {
     pub store_is_deaf: bool,
     pub generations: Vec<Generation>,
     pub exits: usize,
+    /// Kinds of questions that go wrong.
+    pub faults: BTreeMap<&'static str, Fault>,
+    /// Probes do not come back.
+    pub broker_is_deaf: bool,
+    /// Every turn is kept in `seen`.
+    pub records: bool,
+    pub seen: Vec<Seen>,
+    /// The last request of each worker id, to be repeated.
+    pub last: BTreeMap<String, Event>,
     next_request: u64,
 }
 
@@ -80,10 +108,16 @@ impl World {
         Self::with(config(), Store::new())
     }
 
-    pub fn with(config: Config, mut store: Store) -> Self {
+    pub fn with(config: Config, store: Store) -> Self {
+        let mut world = Self::asleep(config, store, Timestamp(1_000_000_000_000));
+        world.advance(Duration::from_millis(1));
+        world
+    }
+
+    /// A coordinator that has not been woken yet.
+    pub fn asleep(config: Config, mut store: Store, now: Timestamp) -> Self {
         store.asker = config.incarnation.clone();
-        let now = Timestamp(1_000_000_000_000);
-        let mut world = Self {
+        Self {
             core: Coordinator::new(config, now),
             now,
             store,
@@ -99,35 +133,34 @@ impl World {
             store_is_deaf: false,
             generations: Vec::new(),
             exits: 0,
+            faults: BTreeMap::new(),
+            broker_is_deaf: false,
+            records: false,
+            seen: Vec::new(),
+            last: BTreeMap::new(),
             next_request: 0,
-        };
-        world.advance(Duration::from_millis(1));
-        world
+        }
     }
 
     /// The same store and time under a new process: the old one is gone.
-    pub fn succeed(self, incarnation: &str) -> Self {
+    pub fn succeed(mut self, incarnation: &str) -> Self {
+        self.store.resign();
+        self.replace(incarnation)
+    }
+
+    /// The same, of a process that could not say goodbye.
+    pub fn replace(self, incarnation: &str) -> Self {
         let config = Config {
             incarnation: incarnation.parse().unwrap(),
             ..config()
         };
-        let mut store = self.store;
-        store.resign();
-        let mut next = Self::with_at(config, store, self.now);
+        let mut next = Self::asleep(config, self.store, self.now);
         next.agents = self.agents;
+        next.records = self.records;
+        next.seen = self.seen;
+        next.next_request = self.next_request;
         next.advance(Duration::from_millis(1));
         next
-    }
-
-    fn with_at(config: Config, store: Store, now: Timestamp) -> Self {
-        let mut world = Self::with(config.clone(), Store::new());
-        world.store = store;
-        world.store.asker = config.incarnation.clone();
-        world.now = now;
-        world.core = Coordinator::new(config, now);
-        world.generations.clear();
-        world.told.clear();
-        world
     }
 
     /// Hands over an event and carries out what comes of it, until nothing does.
@@ -138,7 +171,13 @@ impl World {
             steps += 1;
             assert!(steps < 100_000, "a livelock: {event:?}");
             let mut effects = Vec::new();
+            let kept = self.records.then(|| event.clone());
             self.core.handle(self.now, event, &mut effects);
+            self.seen.extend(kept.map(|event| Seen {
+                at: self.now,
+                event,
+                effects: effects.clone(),
+            }));
             let violations = invariants::check(&self.core);
             assert!(violations.is_empty(), "{violations:?}");
             for effect in effects {
@@ -176,6 +215,7 @@ impl World {
             Effect::Forget { to } => self.forgotten.push(to),
             Effect::Exit { .. } => self.exits += 1,
             Effect::AnnounceLeader { generation } => self.generations.push(generation),
+            Effect::ProbeBroker { .. } if self.broker_is_deaf => {}
             Effect::ProbeBroker { nonce } => events.push_back(Event::ProbeHeard { nonce }),
             Effect::Assign { .. } | Effect::Stop { .. } | Effect::DrainWorker { .. } => {
                 self.store.check_told(&effect);
@@ -189,14 +229,29 @@ impl World {
             | Effect::LoadSnapshot { .. }
             | Effect::ReadFence { .. }
             | Effect::Load { .. } => {
-                if !self.store_is_deaf {
-                    events.extend(self.store.answer(&effect, self.now));
-                }
+                events.extend(self.question(&effect));
             }
             Effect::AnnounceResignation { .. }
             | Effect::RecordPendingReasons { .. }
             | Effect::RecordHeartbeats { .. } => {}
         }
+    }
+
+    /// What comes back of a question to the store.
+    fn question(&mut self, effect: &Effect) -> Option<Event> {
+        if self.store_is_deaf {
+            return None;
+        }
+        let fault = self.faults.get(effect.kind());
+        if fault.is_none_or(|fault| *fault == Fault::LosesAnswer) {
+            let answer = self.store.answer(effect, self.now);
+            if fault.is_none() {
+                return answer;
+            }
+        }
+        fault
+            .filter(|fault| **fault != Fault::Hangs)
+            .and_then(|_| failure(effect, self.now))
     }
 
     /// Workers act on what they are told.
@@ -318,7 +373,9 @@ impl World {
             sequence: MessageSequence(agent.sequence),
             body,
         };
-        (reply_to, Event::Request(request))
+        let event = Event::Request(request);
+        self.last.insert(name.into(), event.clone());
+        (reply_to, event)
     }
 
     /// Sends a request and gives the answer, if there is one by now.
@@ -461,6 +518,13 @@ impl World {
         }
     }
 
+    /// Applies the first batch that was held, and answers it; the next ones are held as well.
+    pub fn release_one(&mut self) {
+        let batch = self.held.remove(0);
+        let outcome = self.store.persist(&batch, self.now);
+        self.answer(batch.generation, batch.number, outcome);
+    }
+
     pub fn answer(&mut self, generation: Generation, number: BatchNumber, outcome: PersistOutcome) {
         self.happen(Event::PersistAnswered {
             generation,
@@ -480,5 +544,28 @@ impl World {
         let assigns =
             |effect: &&Effect| matches!(effect, Effect::Assign { workload, .. } if *workload == id);
         self.told.iter().filter(assigns).count()
+    }
+}
+
+/// How a question to the store fails.
+fn failure(effect: &Effect, now: Timestamp) -> Option<Event> {
+    match effect {
+        Effect::TakeLease { ask, .. } => Some(Event::LeaseUnknown { ask: *ask }),
+        Effect::ReadLease { ask, .. } | Effect::RenewLease { ask, .. } => {
+            Some(Event::LeaseUnanswered { ask: *ask })
+        }
+        Effect::LoadSnapshot { generation, .. } => Some(Event::SnapshotFailed {
+            generation: *generation,
+        }),
+        Effect::ReadFence { generation, .. } => Some(Event::FenceRead {
+            generation: *generation,
+            row: None,
+        }),
+        Effect::Load { load, .. } => Some(Event::Loaded {
+            load: *load,
+            rows: None,
+            database_time: store::wall(now),
+        }),
+        _ => None,
     }
 }
