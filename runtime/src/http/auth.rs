@@ -19,6 +19,7 @@ use super::{
     outcome,
     query::Params,
 };
+use crate::probes::planted;
 use crate::store::{AdminActor, KeyId, KeyRow, Store};
 use axum::{
     extract::{FromRequestParts, Request, State},
@@ -247,6 +248,9 @@ impl Keys {
 
     /// Forgets a key: it was revoked, here or elsewhere.
     pub fn invalidate(&self, key: KeyId) {
+        if planted!(RevokedKeyCached) {
+            return;
+        }
         let mut remembered = self
             .remembered
             .lock()
@@ -280,7 +284,8 @@ impl Keys {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let found = remembered.get(hash)?;
-        (found.asked_at.elapsed() < VALIDITY).then(|| Arc::clone(&found.row))
+        (found.asked_at.elapsed() < VALIDITY || planted!(RevokedKeyCached))
+            .then(|| Arc::clone(&found.row))
     }
 
     async fn ask(&self, store: &dyn Store, hash: [u8; 32]) -> Result<Arc<KeyRow>, ApiError> {

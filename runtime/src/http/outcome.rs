@@ -8,6 +8,7 @@ use super::{
     error::ApiError,
     pursuit::{Next, OUTCOME_PATIENCE, Pursuit, Showed, UNSENT_PATIENCE},
 };
+use crate::probes::planted;
 use crate::{
     error_chain::chain,
     store::{StoreError, Submission, SubmitOutcome},
@@ -32,6 +33,9 @@ enum Verdict {
 
 fn judge_error(error: &StoreError) -> Verdict {
     match error {
+        StoreError::Unknown(_) if planted!(UnknownIsFailure) => {
+            Verdict::Refused(ApiError::unavailable())
+        }
         StoreError::Unknown(_) => Verdict::Doubt,
         StoreError::Unavailable(_) | StoreError::LockTimeout(_) => Verdict::Again,
         StoreError::Refused(_) => {

@@ -77,7 +77,7 @@ impl fmt::Debug for Time {
 /// Sees what the database commits, with the database as it is right after.
 pub trait Witness: Send {
     /// Something was committed.
-    fn committed(&mut self, now: Moment, store: &Model, change: &Change);
+    fn committed(&mut self, now: Moment, database: &Database, change: &Change);
 }
 
 /// The model with everything beside it.
@@ -124,12 +124,14 @@ impl Database {
         let now = self.tick(now);
         let outcome = self.model.execute(now, statement);
         let time = self.model.time(now);
+        let mut witness = self.witness.take();
         for change in self.model.take_changes() {
             self.shelf.follow(time, &change);
-            if let Some(witness) = &mut self.witness {
-                witness.committed(now, &self.model, &change);
+            if let Some(witness) = &mut witness {
+                witness.committed(now, self, &change);
             }
         }
+        self.witness = witness;
         outcome.map_err(unanswered)
     }
 }
@@ -386,7 +388,7 @@ impl Store for SimStore {
         customer: CustomerId,
         workload: WorkloadId,
     ) -> Result<Option<WorkloadView>, StoreError> {
-        Ok(self.read_workload(customer, workload))
+        self.read_workload(customer, workload)
     }
 
     async fn workloads(

@@ -1,23 +1,30 @@
 //! Workloads, their audit and their logs, as customers read them.
 
-use super::{Database, SimStore, shelf::Papers};
+use super::{Database, SimStore, misheard, shelf::Papers};
+use crate::model::store::{Answer, Statement};
 use niyanta_core::{
     ids::{Attempt, CustomerId, Generation, WorkloadId, WorkloadType},
     time::WallTime,
     workload::{ErrorType, Status},
 };
 use runtime::store::{
-    AuditRow, ConfigRow, LogFilter, LogRow, Page, WorkloadFilter, WorkloadView, words,
+    AuditRow, ConfigRow, LogFilter, LogRow, Page, StoreError, WorkloadFilter, WorkloadView, words,
 };
 use serde_json::json;
+use sim_probes::{Bug, is_planted};
 
 impl SimStore {
     pub(super) fn read_workload(
         &self,
         customer: CustomerId,
         workload: WorkloadId,
-    ) -> Option<WorkloadView> {
-        self.lock().view(customer, workload)
+    ) -> Result<Option<WorkloadView>, StoreError> {
+        // Whether it is there to be read is the model's to say.
+        match self.run(&Statement::Get { customer, workload })? {
+            Answer::Got(Some(_)) => Ok(self.lock().view(customer, workload)),
+            Answer::Got(None) => Ok(None),
+            other => Err(misheard("workload", &other)),
+        }
     }
 
     pub(super) fn list_workloads(
@@ -27,8 +34,15 @@ impl SimStore {
         page: &Page,
     ) -> Vec<WorkloadView> {
         let database = self.lock();
-        let ids = database.model.workloads().map(|found| found.row.id);
-        let views = ids.filter_map(|id| database.view(customer, id));
+        let forgets = is_planted(Bug::ListForgetsCustomer) && *filter != WorkloadFilter::default();
+        let views = database.model.workloads().filter_map(|found| {
+            let owner = if forgets {
+                found.row.customer
+            } else {
+                customer
+            };
+            database.view(owner, found.row.id)
+        });
         let wanted = views.filter(|view| fits(filter, view)).collect();
         cut(page, wanted, |view| (view.created_at, view.id.0))
     }
