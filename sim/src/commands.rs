@@ -6,6 +6,8 @@ pub(crate) mod corpus;
 pub(crate) mod explore;
 pub(crate) mod replay;
 pub(crate) mod shrink;
+#[cfg(not(madsim))]
+pub(crate) mod turmoil;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use sim::decision::Decider;

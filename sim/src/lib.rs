@@ -23,10 +23,14 @@ pub mod model;
 pub mod plan;
 pub mod ports;
 pub mod properties;
+#[cfg(not(madsim))]
+pub mod remote;
 pub mod schedule;
 pub mod shrink;
 pub mod story;
 pub mod trace;
+#[cfg(not(madsim))]
+pub mod turmoil;
 pub mod worker;
 pub mod world;
 

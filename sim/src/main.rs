@@ -10,6 +10,8 @@
 mod commands;
 
 use clap::{Parser, Subcommand};
+#[cfg(not(madsim))]
+use commands::turmoil;
 use commands::{bank, bench, corpus, explore, replay, shrink};
 use std::process::ExitCode;
 
@@ -35,6 +37,9 @@ enum Command {
     Corpus(corpus::Arguments),
     /// Measure the simulator on its fixed scenario.
     Bench(bench::Arguments),
+    /// Run the production driver, API and worker over simulated TCP.
+    #[cfg(not(madsim))]
+    Turmoil(turmoil::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +50,8 @@ fn main() -> ExitCode {
         Command::Bank(arguments) => Ok(bank::run(&arguments)),
         Command::Corpus(arguments) => corpus::run(&arguments),
         Command::Bench(arguments) => Ok(bench::run(&arguments)),
+        #[cfg(not(madsim))]
+        Command::Turmoil(arguments) => Ok(turmoil::run(&arguments)),
     };
     done.unwrap_or_else(|error| {
         eprintln!("sim: {error:#}");

@@ -10,7 +10,9 @@
 //! real adapters, and the same suites try it.
 
 pub mod broker;
+pub mod checker;
 pub mod store;
 
 pub use broker::{Hub, SimBroker};
+pub use checker::Checker;
 pub use store::{SimStore, Time};

@@ -13,6 +13,10 @@ pub(crate) struct Arguments {
     /// Swarm seeds instead of the fixed scenario.
     #[arg(long)]
     swarm: bool,
+    /// How many runs of the same scenario over simulated TCP.
+    #[cfg(not(madsim))]
+    #[arg(long, default_value_t = 5)]
+    turmoil: u64,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -43,6 +47,44 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         counts.simulated.as_secs_f64() / seconds,
         counts.events / arguments.seeds.max(1),
         counts.leader_changes,
+    );
+    finish(arguments)
+}
+
+#[cfg(madsim)]
+const fn finish(_arguments: &Arguments) -> ExitCode {
+    ExitCode::SUCCESS
+}
+
+#[cfg(not(madsim))]
+fn finish(arguments: &Arguments) -> ExitCode {
+    bench_turmoil(arguments.turmoil)
+}
+
+/// The scenario of three coordinators, five workers and half a minute, with the production driver,
+/// API and worker over simulated TCP.
+#[cfg(not(madsim))]
+fn bench_turmoil(runs: u64) -> ExitCode {
+    let (mut simulated, mut steps, mut changes) = (0.0, 0, 0);
+    let began = Instant::now();
+    for seed in 0..runs {
+        let scenario = sim::turmoil::Scenario::fixed(seed);
+        let outcome = sim::turmoil::run_scenario(&scenario, false);
+        if let Some(violation) = outcome.violation {
+            println!("turmoil: seed {seed} violates {violation}");
+            return ExitCode::FAILURE;
+        }
+        simulated += outcome.length.as_secs_f64();
+        steps += outcome.counts.steps;
+        changes += outcome.counts.leader_changes;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "turmoil: {runs} runs on one core in {seconds:.2} s: {:.1} seeds a second, \
+         {:.0} times real time; {} observations a run, {changes} changes of leader",
+        per(runs, seconds),
+        simulated / seconds.max(1e-9),
+        steps / runs.max(1),
     );
     ExitCode::SUCCESS
 }

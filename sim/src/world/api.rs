@@ -44,6 +44,23 @@ pub struct Call {
     pub(super) statement: Option<Statement>,
 }
 
+impl Call {
+    /// A call that was made elsewhere, as far as it can be seen.
+    #[must_use]
+    pub const fn seen(number: u64, caller: Caller, ask: ApiAsk) -> Self {
+        Self {
+            number,
+            caller,
+            ask,
+            made: None,
+            is_unknown: false,
+            begun: Moment(0),
+            deadline: Moment(u64::MAX),
+            statement: None,
+        }
+    }
+}
+
 /// Who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {

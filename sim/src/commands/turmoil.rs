@@ -1,0 +1,63 @@
+//! `turmoil`: the production driver, API and worker over simulated TCP, one seed with its story or
+//! many without.
+
+use clap::Args;
+use sim::turmoil::{Report, run as run_seed};
+use sim_probes::{Bug, plant};
+use std::{process::ExitCode, time::Instant};
+
+/// What to run.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Which seed.
+    seed: u64,
+    /// Run so many seeds from there on, without their stories.
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// Plant this bug, by number or name.
+    #[arg(long)]
+    bug: Option<Bug>,
+    /// Only lines that say this.
+    #[arg(long)]
+    about: Option<String>,
+}
+
+/// Runs them.
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    plant(arguments.bug);
+    let is_clean = match arguments.seeds {
+        Some(seeds) => run_many(arguments.seed, seeds),
+        None => replay(arguments.seed, arguments.about.as_deref()),
+    };
+    if is_clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn run_many(from: u64, seeds: u64) -> bool {
+    let began = Instant::now();
+    let report = Report::of(from..from + seeds);
+    println!("{report}");
+    println!("in {:.1} s", began.elapsed().as_secs_f64());
+    report.failures.is_empty()
+}
+
+fn replay(seed: u64, about: Option<&str>) -> bool {
+    let outcome = run_seed(seed, true);
+    for line in &outcome.story {
+        if about.is_none_or(|about| line.text.contains(about)) {
+            println!("{} {:>8}  {}", line.at, line.who, line.text);
+        }
+    }
+    println!(
+        "{:?}, {} faults, hash {:032x}",
+        outcome.counts, outcome.faults, outcome.hash
+    );
+    match &outcome.violation {
+        Some(violation) => println!("seed {seed}: {violation}"),
+        None => println!("seed {seed}: every property held"),
+    }
+    outcome.violation.is_none()
+}
