@@ -142,7 +142,7 @@ fn describe() {
 }
 
 /// What never happened is told as zero, so that its first increase is seen. Counters with labels
-/// cannot be: their labels are known when something happens.
+/// are left to whoever counts, and knows the labels.
 fn begin_at_zero() {
     for metric in CATALOGUE {
         if metric.kind == Kind::Counter && metric.labels.is_empty() {

@@ -47,6 +47,8 @@ struct Used {
 
 impl Pool {
     fn new(name: &'static str, total_max: usize) -> Arc<Self> {
+        // What never happened is told as zero, so that its first increase is seen.
+        metrics::counter!(HTTP_SHED, "what" => name).increment(0);
         Arc::new(Self {
             name,
             total_max,
