@@ -1,8 +1,8 @@
 //! From a snapshot of the database to a term that may act.
 //!
 //! Owns the checks of durable data (a [`SnapshotError`] ends the term, never a panic) and what is
-//! taken from it. Keeps: attempts of incarnations that had ended before are over now; everything
-//! else waits for a word or for its grace.
+//! taken from it. Keeps: attempts of incarnations that others replaced before are over now;
+//! everything else waits for a word or for its grace.
 
 use super::{
     loads::{Loads, PRUNE_SLACK},
@@ -212,13 +212,12 @@ impl Term {
         self.fleet.insert(&self.config, ghost);
     }
 
-    /// An earlier term had proof that this incarnation is over: it committed another in its place,
-    /// or called it DEAD. One that was removed by wish may still be stopping.
+    /// An earlier term had proof that this incarnation is over: it committed another in its place.
+    /// DEAD is no such proof: one that was removed may still be stopping, and what operators want of
+    /// it afterwards hides why it is DEAD.
     fn had_ended(&self, worker: &WorkerId, incarnation: &Incarnation) -> bool {
-        self.fleet.get(worker).is_some_and(|known| {
-            let dead = known.is_dead() && known.desired != WorkerDesired::Remove;
-            !known.is_current(incarnation) || dead
-        })
+        let known = self.fleet.get(worker);
+        known.is_some_and(|known| !known.is_current(incarnation))
     }
 
     /// Wishes of open workloads that the last leader had not seen, and rows that wait to go.

@@ -6,9 +6,10 @@ use niyanta_core::{
     batch::WorkerWrite,
     fleet::{WorkerDesired, WorkerStatus},
     ids::{BatchNumber, Generation, Incarnation, WorkerId},
+    snapshot::WorkerRow,
     time::{Duration, Timestamp},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// P15.
 #[derive(Default)]
@@ -26,6 +27,8 @@ struct Ear {
     checked: (Generation, BatchNumber),
     /// It listened long enough once in this term for those who said nothing in it.
     listened_long: bool,
+    /// Whom it was told to remove: an operator may have thought better of it since.
+    removed: BTreeSet<(WorkerId, Incarnation)>,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -116,6 +119,10 @@ impl SilenceHeard {
                 let key = (request.worker.clone(), request.incarnation.clone());
                 ear.last.entry(key).or_default().said_goodbye = true;
             }
+            Event::SnapshotLoaded { snapshot, .. } => ear.note_removed(&snapshot.workers),
+            Event::Loaded {
+                rows: Some(rows), ..
+            } => ear.note_removed(&rows.workers),
             _ => {}
         }
         for effect in effects {
@@ -137,6 +144,14 @@ impl SilenceHeard {
 }
 
 impl Ear {
+    fn note_removed(&mut self, rows: &[WorkerRow]) {
+        let removed = rows
+            .iter()
+            .filter(|row| row.desired == WorkerDesired::Remove);
+        let keys = removed.map(|row| (row.record.worker.clone(), row.record.incarnation.clone()));
+        self.removed.extend(keys);
+    }
+
     fn interrupt(&mut self, local: Timestamp) {
         let (since, threshold) = (self.listening_since, self.threshold);
         self.listened_long |= local.since(since) >= threshold;
@@ -167,12 +182,12 @@ impl Ear {
             return Ok(());
         }
         let before = view.store.worker(&record.worker).map(|found| &found.row);
-        let removed = before.is_some_and(|row| row.desired == WorkerDesired::Remove);
+        let key = (record.worker.clone(), record.incarnation.clone());
+        let removed = self.removed.contains(&key);
         let was_dead = before.is_some_and(|row| row.record.status == WorkerStatus::Dead);
         if removed || was_dead {
             return Ok(());
         }
-        let key = (record.worker.clone(), record.incarnation.clone());
         let heard = self.last.get(&key).copied().unwrap_or_else(|| Heard {
             was_silent: self.listened_long,
             ..Heard::default()
