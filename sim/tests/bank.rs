@@ -78,6 +78,10 @@ const NOT_CAUGHT: &[(Bug, &str)] = &[
         "needs two cores that are fed the same stream",
     ),
     (
+        Bug::RebuildKeepsGeneration,
+        "not caught in the seeds tried since statements run in steps",
+    ),
+    (
         Bug::RefusedReportBlocks,
         "needs values that the model refuses by content",
     ),
