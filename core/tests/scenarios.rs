@@ -50,6 +50,7 @@ scenarios! {
     found_6_registration_without_room,
     found_7_registration_replaced,
     found_8_continued_work_of_a_removed_worker,
+    found_9_removed_and_wanted_again,
     grace_of_a_new_leader,
     listed_means_started,
     listening_interrupted,
