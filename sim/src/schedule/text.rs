@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn what_is_no_length_of_time_is_refused_with_what_is_allowed() {
         for text in [
-            "", "5", "s", "1.s5", "-1s", "1.5ns", "1h", "1..5s", "1e3s", "99999s",
+            "", "5", "s", "1.s5", "-1s", "1.5ns", "1h", "1..5s", "1e3s", "100000s",
         ] {
             let refused = parse_span(text).expect_err(text);
             assert!(refused.contains("such as 2.5s"), "{refused}");
