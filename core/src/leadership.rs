@@ -414,7 +414,7 @@ impl Leadership {
     pub fn resign(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
         self.lapse(now, steps);
         if let Some(generation) = self.term() {
-            mark!(LeaderResigned);
+            mark!(LeaderGaveUpLease);
             self.end(TermEnd::Resigned, steps);
             steps.push(Step::Resign { generation });
         }

@@ -46,7 +46,7 @@ marks! {
     LeaderOutnumbered = "a leader heard of a term above its own";
     ResignationHeard = "a candidate heard that the leader gave up";
     LeaderFenced = "a leader was fenced";
-    LeaderResigned = "a leader resigned";
+    LeaderGaveUpLease = "a leader resigned";
     LeaseLapsed = "a lease lapsed";
     DeafLeaderGaveUp = "a leader that heard nothing of itself gave up";
     BatchSentAgain = "a batch was sent again after an unknown outcome";
