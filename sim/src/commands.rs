@@ -4,7 +4,9 @@ pub(crate) mod bank;
 pub(crate) mod bench;
 pub(crate) mod corpus;
 pub(crate) mod explore;
+pub(crate) mod hash;
 pub(crate) mod replay;
+pub(crate) mod report;
 pub(crate) mod shrink;
 #[cfg(not(madsim))]
 pub(crate) mod turmoil;

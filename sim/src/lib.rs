@@ -20,11 +20,13 @@ pub mod explore;
 pub mod machine;
 pub mod message;
 pub mod model;
+pub mod picture;
 pub mod plan;
 pub mod ports;
 pub mod properties;
 #[cfg(not(madsim))]
 pub mod remote;
+pub mod report;
 pub mod schedule;
 pub mod shrink;
 pub mod story;

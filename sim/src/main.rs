@@ -12,7 +12,7 @@ mod commands;
 use clap::{Parser, Subcommand};
 #[cfg(not(madsim))]
 use commands::turmoil;
-use commands::{bank, bench, corpus, explore, replay, shrink};
+use commands::{bank, bench, corpus, explore, hash, replay, report, shrink};
 use std::process::ExitCode;
 
 /// Runs the production core through seeded failovers.
@@ -31,10 +31,14 @@ enum Command {
     Replay(replay::Arguments),
     /// Reduce a failing seed to a minimal schedule file.
     Shrink(shrink::Arguments),
+    /// Write a run as one HTML page that needs nothing else.
+    Report(report::Arguments),
     /// Plant each bug of the bank, and count the seeds until it is caught.
     Bank(bank::Arguments),
     /// Shrink one failing seed for every planted bug, and print a table.
     Corpus(corpus::Arguments),
+    /// Print the hashes of seeds, to compare processes and builds.
+    Hash(hash::Arguments),
     /// Measure the simulator on its fixed scenario.
     Bench(bench::Arguments),
     /// Run the production driver, API and worker over simulated TCP.
@@ -47,8 +51,10 @@ fn main() -> ExitCode {
         Command::Explore(arguments) => Ok(explore::run(&arguments)),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Shrink(arguments) => shrink::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Bank(arguments) => Ok(bank::run(&arguments)),
         Command::Corpus(arguments) => corpus::run(&arguments),
+        Command::Hash(arguments) => Ok(hash::run(&arguments)),
         Command::Bench(arguments) => Ok(bench::run(&arguments)),
         #[cfg(not(madsim))]
         Command::Turmoil(arguments) => Ok(turmoil::run(&arguments)),

@@ -1,21 +1,17 @@
-//! Words for what happens, so that a person can follow a run.
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "what needs no words of its own is told as it is"
-)]
+//! Words for a run, so that a person who never saw the code can follow it.
+//!
+//! Owns the cast, the laws in the design's words, and the names of things; what each event, effect,
+//! statement and message is called stands in `words`. Decides nothing.
 
-use crate::{
-    Plan,
-    message::{Message, Order},
-    model::store::{Answer, SqlError, Statement},
-    properties::Violation,
-    schedule::text::print_span,
+mod words;
+
+pub use words::{
+    answer, api_answer, ask, batch, blow, effect, event, message, reply, request, statement,
 };
-use niyanta_core::{
-    Effect, Event, Request, WorkerMessage,
-    batch::{Batch, WorkerWrite},
-};
-use std::fmt::Write;
+
+use crate::{Plan, decision::Who, properties::Violation, schedule::text::print_span};
+use niyanta_core::ids::{CustomerId, WorkloadId};
+use std::fmt::{Debug, Write};
 
 /// Who is there, in the words of a playbill.
 #[must_use]
@@ -201,196 +197,97 @@ pub const LAWS: &[(&str, &str)] = &[
     ("panic", "nothing panics"),
 ];
 
-/// An event of a core.
+/// A workload by the errand that submitted it.
 #[must_use]
-pub fn event(event: &Event) -> String {
-    match event {
-        Event::Request(request) => self::request(request),
-        Event::SnapshotLoaded {
-            generation,
-            snapshot,
-            ..
-        } => format!(
-            "snapshot for term {generation}: {} workers, {} open, {} waiting",
-            snapshot.workers.len(),
-            snapshot.open.len(),
-            snapshot.waiting.len()
-        ),
-        Event::Loaded { load, rows, .. } => match rows {
-            Some(rows) => format!(
-                "load {load}: {} workloads, {} workers, {} customers",
-                rows.workloads.len(),
-                rows.workers.len(),
-                rows.customers.len()
-            ),
-            None => format!("load {load} failed"),
-        },
-        other => format!("{other:?}"),
-    }
+pub fn job(workload: WorkloadId) -> String {
+    format!("job{}", Who::submission(workload).0)
 }
 
-/// A worker's request.
+/// The text with each workload named by the errand that submitted it.
 #[must_use]
-pub fn request(request: &Request) -> String {
-    let what = match &request.body {
-        WorkerMessage::Register {
-            capacity, replaces, ..
-        } => format!("register (capacity {capacity}, replaces {replaces:?})"),
-        WorkerMessage::Heartbeat { status, running } => {
-            let running: Vec<String> = running
-                .iter()
-                .map(|(workload, attempt)| format!("{workload}/{attempt}"))
-                .collect();
-            format!("heartbeat {status} running [{}]", running.join(", "))
+pub fn named(text: &str) -> String {
+    let mut named = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(WorkloadId::PREFIX) {
+        let (before, from) = rest.split_at(start);
+        let end = WorkloadId::PREFIX.len() + 32;
+        named.push_str(before);
+        match from.get(..end).and_then(|id| id.parse().ok()) {
+            Some(id) => {
+                named.push_str(&job(id));
+                rest = from.get(end..).unwrap_or_default();
+            }
+            None => {
+                named.push_str(WorkloadId::PREFIX);
+                rest = from.get(WorkloadId::PREFIX.len()..).unwrap_or_default();
+            }
         }
-        WorkerMessage::Started { workload, attempt } => format!("started {workload}/{attempt}"),
-        WorkerMessage::Checkpoint {
-            workload,
-            attempt,
-            checkpoint_sequence,
-            content,
-        } => format!("checkpoint {checkpoint_sequence} of {workload}/{attempt} ({content:?})"),
-        WorkerMessage::Completed {
-            workload,
-            attempt,
-            content,
-        } => format!("completed {workload}/{attempt} ({content:?})"),
-        WorkerMessage::Failed {
-            workload,
-            attempt,
-            error_type,
-            content,
-        } => format!("failed {workload}/{attempt} {error_type} ({content:?})"),
-        WorkerMessage::Stopped {
-            workload,
-            attempt,
-            cause,
-        } => format!("stopped {workload}/{attempt} {cause}"),
-        WorkerMessage::Deregister => "deregister".to_owned(),
-    };
-    format!(
-        "{} ({}) #{}: {what}",
-        request.worker, request.incarnation, request.sequence
+    }
+    named.push_str(rest);
+    // The customers of plans have small numbers.
+    named.replace(
+        &format!("{}{}", CustomerId::PREFIX, "0".repeat(30)),
+        "customer ",
     )
 }
 
-/// An effect of a core.
+/// What prints for programmers, for people: `CrashWorker { place: 3 }` as `crash worker (place 3)`.
 #[must_use]
-pub fn effect(effect: &Effect) -> String {
-    match effect {
-        Effect::Persist(batch) => format!("persist {}", self::batch(batch)),
-        Effect::Reply { to, reply, .. } => format!("reply to {to}: {:?}", reply.status),
-        other => format!("{other:?}"),
-    }
-}
-
-/// A batch.
-#[must_use]
-pub fn batch(batch: &Batch) -> String {
-    let workloads = batch.workloads.iter().map(|write| {
-        let kinds: Vec<&str> = write.steps.iter().map(|step| step.kind.as_str()).collect();
-        let worker = write
-            .to
-            .worker
-            .as_ref()
-            .map(|(worker, _)| worker.to_string());
-        format!(
-            "{} {}/{} → {}/{} {:?} [{}] wish {} stopping {:?}",
-            write.id,
-            write.from_status,
-            write.from_attempt,
-            write.to.status,
-            write.to.attempt,
-            worker,
-            kinds.join(" "),
-            write.to.wish_seen,
-            write.to.stopping,
-        )
-    });
-    let workers = batch.workers.iter().map(|write| match write {
-        WorkerWrite::Put(record) => format!(
-            "{} {} {} lease {:?} wish {}",
-            record.worker,
-            record.incarnation,
-            record.status,
-            record.longest_lease,
-            record.wish_seen
-        ),
-        WorkerWrite::Remove { worker } => format!("{worker} removed"),
-    });
-    let counters = batch.counters.iter().map(|write| {
-        format!(
-            "{} left +{} running {:+}",
-            write.customer, write.left_queue, write.running
-        )
-    });
-    let all: Vec<String> = workloads.chain(workers).chain(counters).collect();
-    format!(
-        "batch {} of term {}: {}",
-        batch.number,
-        batch.generation,
-        all.join("; ")
-    )
-}
-
-/// A statement.
-#[must_use]
-pub fn statement(statement: &Statement) -> String {
-    match statement {
-        Statement::Persist(batch) => {
-            format!("persist {} of term {}", batch.number, batch.generation)
+pub fn plain(value: &dyn Debug) -> String {
+    let text = format!("{value:?}");
+    let mut plain = String::with_capacity(text.len());
+    let mut before = ' ';
+    for letter in text.chars() {
+        match letter {
+            '{' => plain.push('('),
+            '}' => {
+                plain.truncate(plain.trim_end().len());
+                plain.push(')');
+            }
+            ':' | '"' => {}
+            ' ' if matches!(before, '{') => {}
+            _ if letter.is_ascii_uppercase() => {
+                if before.is_ascii_lowercase() {
+                    plain.push(' ');
+                }
+                plain.extend(letter.to_lowercase());
+            }
+            '_' => plain.push(' '),
+            _ => plain.push(letter),
         }
-        Statement::Submit(submission) => {
-            format!("submit {} key {:?}", submission.row.id, submission.key)
-        }
-        other => format!("{other:?}"),
+        before = letter;
     }
+    plain
 }
 
-/// What a statement came to.
-#[must_use]
-pub fn reply(reply: &Result<Answer, SqlError>) -> String {
-    match reply {
-        Ok(Answer::Snapshot { .. }) => "snapshot".to_owned(),
-        Ok(Answer::Loaded { rows, .. }) => format!("{} workloads", rows.workloads.len()),
-        Ok(other) => format!("{other:?}"),
-        Err(error) => format!("undone: {error:?}"),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::properties::Properties;
 
-/// A message, as a worker hears it.
-#[must_use]
-pub fn message(message: &Message) -> String {
-    match message {
-        Message::Command(command) => {
-            let what = match &command.order {
-                Order::Assign {
-                    workload,
-                    attempt,
-                    heartbeat_sequence,
-                } => format!(
-                    "assign {}/{attempt} after heartbeat #{heartbeat_sequence}",
-                    workload.id
-                ),
-                Order::Stop(order) => format!(
-                    "stop {}/{} {} within {:?}",
-                    order.workload, order.attempt, order.cause, order.deadline
-                ),
-                Order::Drain { deadline } => format!("drain {deadline:?}"),
-            };
-            format!(
-                "term {} to {}: {what}",
-                command.generation, command.incarnation
-            )
+    #[test]
+    fn every_property_has_its_law() {
+        for property in Properties::NAMES {
+            assert!(LAWS.iter().any(|(name, _)| name == property), "{property}");
         }
-        Message::Reply(answer) => format!(
-            "term {} answers message {}: {:?}, lease {:?}, stop {:?}",
-            answer.generation,
-            answer.message_id,
-            answer.reply.status,
-            answer.reply.lease,
-            answer.reply.stop
-        ),
-        other => format!("{other:?}"),
+    }
+
+    #[test]
+    fn workloads_are_named_by_the_errand_that_submitted_them() {
+        let id = WorkloadId(0xabcd << 64 | 7 << 16 | 2);
+        assert_eq!(named(&format!("begins {id}, wl_?")), "begins job7, wl_?");
+    }
+
+    #[test]
+    fn what_prints_for_programmers_is_told_plainly() {
+        #[derive(Debug)]
+        #[expect(dead_code, reason = "it is printed")]
+        struct CrashWorker {
+            place_of: u8,
+        }
+        assert_eq!(
+            plain(&CrashWorker { place_of: 3 }),
+            "crash worker (place of 3)"
+        );
     }
 }

@@ -3,7 +3,7 @@
 //! Every step of a run is folded into a chained hash: two runs of one seed did the same exactly when
 //! their hashes agree. Words are only made when somebody reads them.
 
-use crate::{clock::Moment, decision::mix};
+use crate::{clock::Moment, decision::mix, picture::Picture, story::named};
 use std::fmt::{self, Write};
 
 /// The hash of a run so far, and its story if one is being told.
@@ -12,6 +12,8 @@ pub struct Trace {
     hash: [u64; 2],
     steps: u64,
     story: Option<Vec<Line>>,
+    picture: Picture,
+    hashes: Vec<u64>,
 }
 
 /// One line of the story.
@@ -35,11 +37,16 @@ impl Trace {
             hash: [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344],
             steps: 0,
             story: story.then(Vec::new),
+            picture: Picture::default(),
+            hashes: Vec::new(),
         }
     }
 
     /// Begins a step.
     pub fn step(&mut self, at: Moment) {
+        if self.is_told() && self.steps > 0 {
+            self.hashes.push(self.hash[0]);
+        }
         self.steps += 1;
         self.fold(at.0);
     }
@@ -76,9 +83,22 @@ impl Trace {
                 at,
                 step,
                 who: who.to_string(),
-                text: text(),
+                text: named(&text()),
             });
         }
+    }
+
+    /// Adds to the picture, if a story is told.
+    pub(crate) fn draw(&mut self, add: impl FnOnce(&mut Picture)) {
+        if self.is_told() {
+            add(&mut self.picture);
+        }
+    }
+
+    /// What can be drawn of the run.
+    #[must_use]
+    pub const fn picture(&self) -> &Picture {
+        &self.picture
     }
 
     /// True when a story is told.
@@ -92,6 +112,12 @@ impl Trace {
     pub const fn hash(&self) -> u128 {
         let [a, b] = self.hash;
         ((a as u128) << 64) | b as u128
+    }
+
+    /// The hash after each step but the last, if a story is told: where two runs part.
+    #[must_use]
+    pub fn hashes(&self) -> &[u64] {
+        &self.hashes
     }
 
     /// How many steps were folded.

@@ -343,6 +343,7 @@ impl World {
         sim_probes::plant(None);
         self.counts.simulated = self.now.since(Moment::default());
         let (at, step) = (self.now, self.trace.steps());
+        self.trace.draw(|picture| picture.end(at));
         let panicked = panicked.map(|what| Violation {
             property: "panic",
             at,
@@ -451,8 +452,10 @@ impl World {
     }
 
     fn observe(&mut self, observation: &Observation<'_>) {
+        let now = self.now;
+        self.trace.draw(|picture| picture.observe(now, observation));
         self.properties
-            .observe(self.now, &self.store, observation, &mut self.trace);
+            .observe(now, &self.store, observation, &mut self.trace);
     }
 }
 

@@ -10,8 +10,10 @@ use crate::{
     model::store::{
         Answer, Failure, Statement, Submission, SubmitAnswer, Wish, WishAnswer, WishWorker,
     },
+    picture::Arrow,
     plan::Operation,
     properties::Observation,
+    story::named,
 };
 use niyanta_core::{
     Event,
@@ -22,7 +24,7 @@ use niyanta_core::{
     workload::{Desired, Status},
 };
 use sim_probes::{Bug, is_planted};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// A call to the API.
 #[derive(Debug, Clone)]
@@ -68,6 +70,15 @@ pub enum Caller {
     Client(usize),
     /// An operator.
     Operator(Operation),
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(customer) => write!(f, "customer{customer}"),
+            Self::Operator(_) => f.write_str("operators"),
+        }
+    }
 }
 
 /// What is asked of the API.
@@ -268,8 +279,19 @@ impl World {
             return;
         };
         if let Some(answer) = answer {
-            self.trace.tell(self.now, Address::Coordinator(place), || {
-                format!("answers call {number}: {answer:?}")
+            let now = self.now;
+            self.trace.draw(|picture| {
+                picture.arrow(Arrow {
+                    from: format!("c{place}"),
+                    to: call.caller.to_string(),
+                    sent: now,
+                    arrives: Some(now.plus(Duration::from_millis(1))),
+                    text: named(&crate::story::api_answer(answer)),
+                });
+            });
+            self.trace.tell(now, Address::Coordinator(place), || {
+                let words = crate::story::api_answer(answer);
+                format!("answers call {number}: {words}")
             });
             self.observe(&Observation::CallAnswered {
                 call: &call,
@@ -324,7 +346,7 @@ impl World {
         };
         let worker = self.plan.workers[place].profile.worker.clone();
         self.trace
-            .tell(self.now, "operator", || format!("{desired} {worker}"));
+            .tell(self.now, "operators", || format!("{desired} {worker}"));
         let ask = ApiAsk::WishWorker {
             worker,
             desired,

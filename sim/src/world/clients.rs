@@ -6,7 +6,9 @@
 use super::{ApiAnswer, ApiAsk, Call, Caller, Occurrence, World};
 use crate::{
     decision::{Choice, Occasion, Who, mix},
+    picture::Arrow,
     plan::{Affinity, Does, Job, Plan},
+    story::named,
 };
 use niyanta_core::{
     batch::LeaderHalf,
@@ -140,8 +142,27 @@ impl World {
             deadline: self.now.plus(CALL_DEADLINE),
             statement: None,
         });
+        let place = via % self.nodes.len();
+        let (now, arrives) = (self.now, (fate == ARRIVES).then(|| self.now.plus(delay)));
+        self.trace.draw(|picture| {
+            picture.arrow(Arrow {
+                from: caller.to_string(),
+                to: format!("c{place}"),
+                sent: now,
+                arrives,
+                text: named(&crate::story::ask(&call.ask)),
+            });
+        });
+        let lost = if arrives.is_none() {
+            " (lost on the way)"
+        } else {
+            ""
+        };
+        self.trace.tell(now, caller, || {
+            let asks = crate::story::ask(&call.ask);
+            format!("call {number} to c{place}: {asks}{lost}")
+        });
         if fate == ARRIVES {
-            let place = via % self.nodes.len();
             self.after(delay, Occurrence::CallArrives { place, call });
         }
         number

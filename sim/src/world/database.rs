@@ -8,7 +8,7 @@
 use super::{
     Occurrence, World,
     network::{Course, Fate},
-    operations::{LOCK_TIMEOUT, OperationId, Reply, STATEMENT_TIMEOUT, Sent},
+    operations::{LOCK_TIMEOUT, OperationId, Reply, STATEMENT_TIMEOUT, Sent, drawn},
 };
 use crate::{
     clock::Moment,
@@ -18,6 +18,7 @@ use crate::{
     },
     plan::InFlight,
     properties::Observation,
+    story::named,
 };
 use niyanta_core::{PersistOutcome, time::Duration};
 use sim_probes::{Mark, reach};
@@ -291,6 +292,13 @@ impl World {
         let (id, sending) = (backend.operation, backend.sending);
         let (place, epoch) = (backend.place, backend.epoch);
         self.trace.fold_debug(&reply);
+        let now = self.now;
+        self.trace.draw(|picture| {
+            picture.became(drawn(id, sending), |asked| {
+                asked.executed = Some(now);
+                asked.answer = named(&crate::story::reply(&reply));
+            });
+        });
         self.trace.tell(self.now, "store", || {
             format!(
                 "c{place}'s {} → {}",

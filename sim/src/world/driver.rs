@@ -240,9 +240,12 @@ impl World {
         let term = super::node_term(&process.core);
         let broken = niyanta_core::invariants::check(&process.core);
         self.trace.fold_debug(&effects);
-        self.trace.tell(now, Address::Coordinator(place), || {
-            format!("hears {}", crate::story::event(event))
-        });
+        // Waking up and finding nothing to do is no story.
+        if !(effects.is_empty() && matches!(event, Event::Tick { .. })) {
+            self.trace.tell(now, Address::Coordinator(place), || {
+                format!("hears: {}", crate::story::event(event))
+            });
+        }
         self.observe(&Observation::Handled {
             place,
             local,

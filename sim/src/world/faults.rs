@@ -66,7 +66,7 @@ impl World {
     fn strike(&mut self, blow: Blow, here: Option<usize>) {
         self.counts.faults += 1;
         self.trace
-            .tell(self.now, "fault", || format!("{blow:?} (here: {here:?})"));
+            .tell(self.now, "fault", || crate::story::blow(&blow, here));
         let who = blow.target();
         let place = here.or_else(|| match who {
             Some(Target::Leader) => self.leader_place(),

@@ -4,6 +4,8 @@ use super::{Inbound, Occurrence, World};
 use crate::{
     clock::Moment,
     message::{Address, Command, Message},
+    picture::Arrow,
+    story::named,
 };
 use niyanta_core::Event;
 use std::sync::Arc;
@@ -15,6 +17,18 @@ impl World {
             return;
         }
         let [first, second] = self.broker.carry(&mut self.decider, from, to);
+        let now = self.now;
+        self.trace.draw(|picture| {
+            for copy in [Some(first), second.map(Some)].into_iter().flatten() {
+                picture.arrow(Arrow {
+                    from: from.to_string(),
+                    to: to.to_string(),
+                    sent: now,
+                    arrives: copy.map(|delay| now.plus(delay)),
+                    text: named(&crate::story::message(&message)),
+                });
+            }
+        });
         if first.is_none() {
             self.trace
                 .tell(self.now, from, || format!("  (lost on the way to {to})"));

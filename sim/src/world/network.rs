@@ -2,7 +2,7 @@
 
 use super::{World, operations::Purpose};
 use crate::{
-    decision::{Choice, Occasion, Point, Rng, StatementKind, Who},
+    decision::{Choice, Occasion, Point, Rng, StatementKind, Values, Who},
     model::store::{Pace, Statement},
     plan::Rates,
 };
@@ -37,6 +37,14 @@ impl Fate {
         Self::Breaks,
         Self::AnswerBreaks,
     ];
+
+    /// Its name in schedule files.
+    pub(super) fn name(self) -> &'static str {
+        let Values::Names(names) = Choice::StatementFate.values() else {
+            unreachable!("a fate has a name")
+        };
+        names.get(self as usize).copied().unwrap_or("?")
+    }
 
     fn at(index: u32) -> Self {
         let index = usize::try_from(index).unwrap_or(0);

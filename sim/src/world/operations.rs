@@ -13,6 +13,8 @@ use crate::{
     model::store::{
         Answer, Failure, Lane, Program, SessionId, SqlError, Standing, Statement, Step,
     },
+    picture::Asked,
+    story::named,
 };
 use niyanta_core::time::Duration;
 use std::{collections::VecDeque, sync::Arc};
@@ -109,6 +111,11 @@ pub(super) struct Pool {
     open: usize,
     /// Who waits for one.
     queue: VecDeque<OperationId>,
+}
+
+/// Names a sending of an operation in the picture.
+pub(super) fn drawn(id: OperationId, sending: u32) -> u64 {
+    id.0 << 16 | u64::from(sending)
 }
 
 impl World {
@@ -247,10 +254,11 @@ impl World {
         let purpose = operation.purpose.clone();
         let point = self.point_of(place, &statement, &purpose);
         let (fate, delay) = self.fate_of(point, place);
+        self.draw_asked(id, place, &statement, fate);
         if fate != Fate::Answered {
             self.counts.faults += 1;
             self.trace.tell(self.now, Address::Coordinator(place), || {
-                format!("  (this statement's fate: {fate:?})")
+                format!("  (this statement's fate: {})", fate.name())
             });
         }
         match fate {
@@ -279,6 +287,25 @@ impl World {
             whole_at: Moment::default(),
         });
         self.after(delay, Occurrence::Execute(Box::new(sent)));
+    }
+
+    fn draw_asked(&mut self, id: OperationId, place: usize, statement: &Statement, fate: Fate) {
+        let (now, operation) = (self.now, self.operations.get(&id));
+        let sending = operation.map_or(0, |operation| operation.sending);
+        let patience = operation.map(|operation| operation.patience);
+        self.trace.draw(|picture| {
+            let asked = Asked {
+                who: format!("c{place}"),
+                text: named(&crate::story::statement(statement)),
+                fate: fate.name(),
+                sent: now,
+                executed: None,
+                answer: String::new(),
+                answered: None,
+                gave_up: patience,
+            };
+            picture.asked(drawn(id, sending), asked);
+        });
     }
 
     /// A process is stopped: what it is sending may lack its end until it runs again.
@@ -332,6 +359,12 @@ impl World {
             return;
         }
         let place = operation.place;
+        let now = self.now;
+        if matches!(reply, Reply::Said(_)) {
+            self.trace.draw(|picture| {
+                picture.became(drawn(id, sending), |asked| asked.answered = Some(now));
+            });
+        }
         let lane = if operation.is_sweeping {
             Lane::Api
         } else {
