@@ -63,6 +63,7 @@
 
 #[cfg(feature = "real")]
 mod blocking;
+mod ending;
 mod monitor;
 mod retention;
 
@@ -91,7 +92,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -177,8 +178,8 @@ pub struct Node {
     api: http::ApiState,
     driver: JoinHandle<Result<(), EndError>>,
     server: JoinHandle<http::server::Ended>,
-    monitor: JoinHandle<()>,
-    retention: JoinHandle<()>,
+    /// What goes on beside the driver until the shutdown: the monitor and the retention.
+    beside: JoinSet<()>,
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
     incarnation: Incarnation,
@@ -261,7 +262,8 @@ impl Node {
             limits,
             stop_accepting.clone(),
         ));
-        let monitor = tokio::spawn(monitor::watch(monitor::Watched {
+        let mut beside = JoinSet::new();
+        beside.spawn(monitor::watch(monitor::Watched {
             ports: ports.clone(),
             status: Arc::clone(&status),
             leadership: leadership_seen.clone(),
@@ -273,7 +275,7 @@ impl Node {
             },
             known,
         }));
-        let retention = tokio::spawn(retention::run(
+        beside.spawn(retention::run(
             Arc::clone(&ports.store),
             retention::Retention::new(config),
             leadership_seen.clone(),
@@ -300,8 +302,7 @@ impl Node {
             api,
             driver,
             server,
-            monitor,
-            retention,
+            beside,
             store: ports.store,
             broker: ports.broker,
             incarnation: identity.incarnation,
@@ -337,11 +338,7 @@ impl Node {
     /// # Errors
     /// Why it ended. Cancel-safe: asked again, it goes on waiting.
     pub async fn ended(&mut self) -> Result<(), EndError> {
-        match (&mut self.driver).await {
-            Ok(end) => end,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Ok(()),
-        }
+        ending::first_end(&mut self.driver, &mut self.server, &mut self.beside).await
     }
 
     /// Fails readiness and resigns, answers long-polls and ends streams, waits the drain period,
@@ -362,9 +359,8 @@ impl Node {
         let finished = timeout_at(deadline, self.api.mutations.wait())
             .await
             .is_ok();
-        self.monitor.abort();
-        // Each of its statements is whole or nothing.
-        self.retention.abort();
+        // Each statement of the retention is whole or nothing.
+        self.beside.abort_all();
         let forgotten =
             timeout_at(deadline, self.store.remove_coordinator(&self.incarnation)).await;
         if !matches!(forgotten, Ok(Ok(()))) {
