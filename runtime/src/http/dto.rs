@@ -87,6 +87,8 @@ pub(crate) struct Workload {
     loss_count: u32,
     #[schema(value_type = Object)]
     input_params: Json,
+    /// Whatever the worker said, `null` included.
+    #[schema(value_type = serde_json::Value)]
     result_data: Option<Json>,
     error_message: Option<String>,
     #[schema(value_type = Option<schema::ErrorKind>)]

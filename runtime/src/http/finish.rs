@@ -106,12 +106,15 @@ pub(crate) async fn finish(
 /// The answer, in time and whatever happens.
 async fn guarded(request: Request, next: Next) -> Response {
     use axum::response::IntoResponse as _;
+    let is_read = request.method().is_safe();
     match timeout(RESPONSE, AssertUnwindSafe(next.run(request)).catch_unwind()).await {
         Ok(Ok(response)) => response,
         Ok(Err(_panic)) => {
             tracing::error!("a handler panicked");
             ApiError::internal().into_response()
         }
+        // A read that has no answer has done nothing.
+        Err(_elapsed) if is_read => ApiError::unavailable().into_response(),
         Err(_elapsed) => ApiError::outcome_unknown().into_response(),
     }
 }

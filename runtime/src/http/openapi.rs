@@ -17,7 +17,7 @@ use axum::{
     response::IntoResponse,
 };
 use serde_json::{Value, json};
-use std::sync::OnceLock;
+use std::{collections::BTreeSet, sync::OnceLock};
 use utoipa::{
     ToSchema,
     openapi::{RefOr, Schema},
@@ -85,7 +85,61 @@ pub(crate) fn build(routes: &[Route]) -> Value {
         let method = route.method.as_str().to_ascii_lowercase();
         document["paths"][&route.path][method] = operation(route);
     }
+    require_all_of_answers(&mut document);
     document
+}
+
+/// Answers always write every field, absent values as `null`; what clients send may leave fields out.
+fn require_all_of_answers(document: &mut Value) {
+    let (mut sent, mut answered) = (BTreeSet::new(), BTreeSet::new());
+    let schemas = document["components"]["schemas"].clone();
+    let operations = document["paths"].as_object().into_iter().flatten();
+    let operations = operations.flat_map(|(_, item)| item.as_object().into_iter().flatten());
+    for (_, operation) in operations {
+        reach(&operation["parameters"], &schemas, &mut sent);
+        reach(&operation["requestBody"], &schemas, &mut sent);
+        reach(&operation["responses"], &schemas, &mut answered);
+    }
+    // Problems name their errors only if there are any.
+    sent.insert(ProblemBody::name().into_owned());
+    for name in answered.difference(&sent) {
+        require_all(&mut document["components"]["schemas"][name]);
+    }
+}
+
+/// The names of the schemas that a part of the document leads to.
+fn reach(part: &Value, schemas: &Value, reached: &mut BTreeSet<String>) {
+    match part {
+        Value::Object(members) => {
+            let reference = members.get("$ref").and_then(Value::as_str);
+            let name = reference.and_then(|path| path.strip_prefix("#/components/schemas/"));
+            if let Some(name) = name
+                && reached.insert(name.to_owned())
+            {
+                reach(&schemas[name], schemas, reached);
+            }
+            for member in members.values() {
+                reach(member, schemas, reached);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                reach(item, schemas, reached);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn require_all(schema: &mut Value) {
+    let parts = schema.get_mut("allOf").and_then(Value::as_array_mut);
+    for part in parts.into_iter().flatten() {
+        require_all(part);
+    }
+    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+        let names: Vec<&String> = properties.keys().collect();
+        schema["required"] = json!(names);
+    }
 }
 
 /// What is named by refusals and queries, which handlers do not gather.
@@ -168,17 +222,26 @@ fn operation_id(route: &Route) -> String {
 fn finish(status: &str, response: &mut Value, access: Access) {
     let text =
         |description: &str| json!({ "description": description, "schema": { "type": "string" } });
+    let always = |description: &str| json!({ "description": description, "required": true, "schema": { "type": "string" } });
     let is_refusal = status.starts_with(['4', '5']);
     if is_refusal && response["content"].is_null() {
         let schema = json!({ "$ref": format!("#/components/schemas/{}", ProblemBody::name()) });
         response["content"] = json!({ "application/problem+json": { "schema": schema } });
     }
     let headers = &mut response["headers"];
-    headers["X-Request-Id"] = text("The caller's, if sent and sane");
-    if matches!(status, "429" | "503") {
-        headers["Retry-After"] = text("Seconds");
+    // What a handler says of the headers of its answers holds for each of them.
+    for own in headers.as_object_mut().into_iter().flatten() {
+        own.1["required"] = Value::Bool(true);
     }
-    if access == Access::Customer && matches!(status.as_bytes().first(), Some(b'2')) {
+    headers["X-Request-Id"] = always("The caller's, if sent and sane");
+    match status {
+        "401" => headers["WWW-Authenticate"] = always("`Bearer`"),
+        "429" | "503" => headers["Retry-After"] = always("Seconds"),
+        _ => {}
+    }
+    // Before a key is known there is no customer to have a rate.
+    let before = matches!(status, "401" | "403" | "414" | "431");
+    if access == Access::Customer && !before {
         headers["RateLimit"] = text("What is left of the policy; not for admin keys");
         headers["RateLimit-Policy"] = text("Quota, and seconds in which it is refilled");
     }
@@ -186,13 +249,9 @@ fn finish(status: &str, response: &mut Value, access: Access) {
 
 /// The codes that routes of this kind can give beside their own.
 fn refusals(route: &Route, has_body: bool) -> Vec<Code> {
-    let mut codes = vec![
-        Code::InvalidInput,
-        Code::UriTooLong,
-        Code::HeadersTooLarge,
-        Code::InternalError,
-    ];
+    let mut codes = vec![Code::InvalidInput, Code::UriTooLong, Code::HeadersTooLarge];
     match route.access {
+        // They ask nobody, so nothing can fail.
         Access::Public => return codes,
         Access::Customer => codes.extend([Code::NotFound, Code::RateLimited]),
         Access::Admin => {}
@@ -200,11 +259,15 @@ fn refusals(route: &Route, has_body: bool) -> Vec<Code> {
     codes.extend([
         Code::Unauthorized,
         Code::Forbidden,
+        Code::InternalError,
         Code::ServiceUnavailable,
-        Code::Timeout,
     ]);
     if route.path.contains('{') {
         codes.push(Code::NotFound);
+    }
+    if route.method != Method::GET {
+        // The outcome of a read is never in doubt: without an answer, nothing was done.
+        codes.push(Code::Timeout);
     }
     if route.method == Method::POST && route.access == Access::Customer {
         // Full queues are told with the same status as spent rates.
