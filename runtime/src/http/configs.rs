@@ -12,13 +12,13 @@ use super::{
     query::Params,
     schema,
     submission::{PAYLOAD_BYTES_MAX, RETRIES_MAX, TIMEOUT_SECONDS_MAX},
-    workloads::ascending,
+    workloads::{ascending, location},
 };
 use crate::store::{
     ConfigId, ConfigRecord, ConfigRow, CreateConfig, DeleteConfig, Json as JsonValue, Page,
     ReplaceConfig,
 };
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
 use niyanta_core::{ids::WorkloadType, workload::OnLeaseLoss};
 use serde_json::{Map, json};
 
@@ -29,7 +29,7 @@ type Body = JsonBody<BODY_BYTES_MAX>;
     post, path = "/v1/workload-configs", tag = "workload configs",
     request_body = schema::ConfigBody,
     responses(
-        (status = 201, description = "Registered", body = Config),
+        (status = 201, description = "Registered", body = Config, headers(("Location" = String, description = "The config"))),
         (status = 409, description = "The customer has another config of this type"),
         (status = 422, description = "Breaks the schema"),
     )
@@ -39,7 +39,7 @@ pub(crate) async fn create(
     tenant: Tenant,
     params: Params,
     JsonBody(body): Body,
-) -> Result<(StatusCode, Json<Config>), ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     params.finish()?;
     let config = read(ConfigId(state.ambient.new_id()), &body)?;
     let (task, customer) = (state.clone(), tenant.customer());
@@ -60,7 +60,9 @@ pub(crate) async fn create(
         })
         .await
     });
-    Ok((StatusCode::CREATED, Json(created.await?.into())))
+    let row = created.await?;
+    let place = location(&format!("/v1/workload-configs/{}", row.record.id));
+    Ok((StatusCode::CREATED, place, Json(Config::from(row))))
 }
 
 /// List workload types.

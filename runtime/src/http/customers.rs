@@ -11,12 +11,12 @@ use super::{
     pagination::{Paging, Question, RESOURCES, read_row_place, row_place},
     query::Params,
     schema,
-    workloads::ascending,
+    workloads::{ascending, location},
 };
 use crate::store::{
     CustomerPatch, CustomerRecord, CustomerView, Json as JsonValue, LimitOverrides, Page, Tier,
 };
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
 use niyanta_core::ids::CustomerId;
 use std::ops::RangeInclusive;
 
@@ -65,7 +65,7 @@ async fn find(state: &ApiState, customer: CustomerId) -> Result<Json<Customer>, 
     post, path = "/v1/admin/customers", tag = "operators",
     request_body = schema::NewCustomerBody,
     responses(
-        (status = 201, description = "Created", body = Customer),
+        (status = 201, description = "Created", body = Customer, headers(("Location" = String, description = "The customer"))),
         (status = 422, description = "Breaks the schema"),
     )
 )]
@@ -74,7 +74,7 @@ pub(crate) async fn create(
     operator: Operator,
     params: Params,
     JsonBody(body): Body,
-) -> Result<(StatusCode, Json<Customer>), ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     params.finish()?;
     let customer = read_new(CustomerId(state.ambient.new_id()), &body)?;
     let task = state.clone();
@@ -93,7 +93,9 @@ pub(crate) async fn create(
         task.hints.customers(&[view.id]);
         Ok(view)
     });
-    Ok((StatusCode::CREATED, Json(created.await?.into())))
+    let view = created.await?;
+    let place = location(&format!("/v1/admin/customers/{}", view.id));
+    Ok((StatusCode::CREATED, place, Json(Customer::from(view))))
 }
 
 /// List customers.

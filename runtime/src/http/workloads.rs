@@ -43,7 +43,7 @@ const WAIT_SECONDS_MAX: f64 = 25.0;
     params(("Idempotency-Key" = Option<String>, Header, pattern = "^[!-~]([ -~]{0,253}[!-~])?$", description = "Equal bodies under the same key are one workload, for 24 h at least")),
     request_body = schema::SubmitBody,
     responses(
-        (status = 202, description = "Submitted: the workload as it is now", body = Workload, headers(("ETag" = String, description = "The version, in quotes"))),
+        (status = 202, description = "Submitted: the workload as it is now", body = Workload, headers(("ETag" = String, description = "The version, in quotes"), ("Location" = String, description = "The workload"))),
         (status = 422, description = "Breaks the schema, names an unknown type, or reuses a key with another body"),
     )
 )]
@@ -62,7 +62,14 @@ pub(crate) async fn submit(
         results.pop().unwrap_or_else(|| Err(ApiError::internal()))
     });
     let view = answer.await?;
-    Ok(workload_answer(&state, StatusCode::ACCEPTED, view))
+    let place = location(&format!("/v1/workloads/{}", view.id));
+    let answer = workload_answer(&state, StatusCode::ACCEPTED, view);
+    Ok((place, answer).into_response())
+}
+
+/// Where what was made can be found.
+pub(super) fn location(path: &str) -> [(header::HeaderName, String); 1] {
+    [(header::LOCATION, path.to_owned())]
 }
 
 /// Submit up to 1,000 workloads at once.
