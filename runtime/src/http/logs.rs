@@ -40,7 +40,7 @@ use tokio::{
 /// Show what a workload wrote, or follow it.
 #[utoipa::path(
     get, path = "/v1/workloads/{workload_id}/logs", tag = "workloads",
-    params(schema::LogsQuery, ("Last-Event-ID" = Option<String>, Header, pattern = "^[A-Za-z0-9_-]{0,100}$", description = "With `follow`: as `cursor`")),
+    params(schema::LogsQuery, ("Last-Event-ID" = Option<String>, Header, pattern = "^[A-Za-z0-9_-]{0,100}$", description = "As `cursor`, which clients of streams send by themselves")),
     responses(
         (status = 200, description = "A page; or with `follow`, a stream of the events `log` and, at last, `end`", content((LogList = "application/json"), (String = "text/event-stream"))),
     )
@@ -58,10 +58,10 @@ pub(crate) async fn logs(
     let (since, until) = (params.moment("since"), params.moment("until"));
     let question = || Question::of("logs").with(customer).with(workload);
     let bounded = question().with(format!("{since:?} {until:?}"));
-    if follow {
-        let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-        params.default_one("cursor", last_seen);
-    }
+    // What is not even text is no cursor either.
+    let last_seen = headers.get("last-event-id");
+    let last_seen = last_seen.map(|id| id.to_str().unwrap_or("?"));
+    params.default_one("cursor", last_seen);
     let paging = Paging::take(&mut params, &RECORDS, bounded);
     params.finish()?;
     let paging = paging?;

@@ -255,7 +255,7 @@ pub(crate) struct TypeName(String);
 #[serde(deny_unknown_fields)]
 pub(crate) struct ControlBody {
     /// At most 1,024 bytes.
-    #[schema(max_length = 256)]
+    #[schema(max_length = 256, pattern = "^[^\\x00]*$")]
     reason: Option<String>,
 }
 
@@ -267,7 +267,7 @@ pub(crate) struct ConfigBody {
     #[schema(pattern = "^[a-z0-9_.-]{1,64}$")]
     workload_type: String,
     /// For people.
-    #[schema(max_length = 4096)]
+    #[schema(max_length = 4096, pattern = "^[^\\x00]*$")]
     description: Option<String>,
     /// Handed to workers; at most 256 KiB, encoded.
     #[schema(value_type = Option<Object>)]
@@ -312,7 +312,7 @@ pub(crate) struct EmptyBody {}
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewCustomerBody {
-    #[schema(min_length = 1, max_length = 256)]
+    #[schema(min_length = 1, max_length = 256, pattern = "^[^\\x00]*$")]
     name: String,
     /// `free`, unless told.
     tier: Option<CustomerTier>,
@@ -323,7 +323,7 @@ pub(crate) struct NewCustomerBody {
 #[derive(Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CustomerPatchBody {
-    #[schema(min_length = 1, max_length = 256)]
+    #[schema(min_length = 1, max_length = 256, pattern = "^[^\\x00]*$")]
     name: Option<String>,
     tier: Option<CustomerTier>,
     limits: Option<LimitOverrides>,
@@ -348,7 +348,7 @@ pub(crate) struct LimitOverrides {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewKeyBody {
     /// `default`, unless told.
-    #[schema(min_length = 1, max_length = 256)]
+    #[schema(min_length = 1, max_length = 256, pattern = "^[^\\x00]*$")]
     name: Option<String>,
     /// In the future.
     #[schema(format = DateTime)]
