@@ -19,7 +19,7 @@ use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 
 /// One commit of the leader. A number is bound to one content: after a lost answer exactly this
 /// value is sent again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Batch {
     /// The term that commits it; the fence refuses it in any other.
     pub generation: Generation,
@@ -50,7 +50,7 @@ impl Batch {
 }
 
 /// The net change of one workload's leader half, guarded by what the leader believes is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WorkloadWrite {
     /// Which workload.
     pub id: WorkloadId,
@@ -74,7 +74,7 @@ pub struct WorkloadWrite {
 }
 
 /// The columns of a workload that the leader alone writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LeaderHalf {
     /// Where it is.
     pub status: Status,
@@ -101,7 +101,7 @@ pub struct LeaderHalf {
 }
 
 /// One audit event of a workload's change of status.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AuditStep {
     /// What happened.
     pub kind: AuditKind,
@@ -114,7 +114,7 @@ pub struct AuditStep {
 }
 
 /// Who made a change happen. (A user's wishes are audited by the API, not here.)
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Actor {
     /// The leader decided it; `actor_type` is `coordinator`, the id is its incarnation.
     Coordinator,
@@ -126,7 +126,7 @@ pub enum Actor {
 
 /// What an audit event says besides its kind. Typed, so that nothing in a batch can be refused for
 /// its data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AuditDetails {
     /// Nothing else.
     None,
@@ -163,7 +163,7 @@ pub enum AuditDetails {
 }
 
 /// The net change of one worker's leader half.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WorkerWrite {
     /// Insert the row, or replace the leader's half of it.
     Put(WorkerRecord),
@@ -186,7 +186,7 @@ impl WorkerWrite {
 }
 
 /// The columns of a worker that the leader alone writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WorkerRecord {
     /// Which worker.
     pub worker: WorkerId,
@@ -211,7 +211,7 @@ pub struct WorkerRecord {
 }
 
 /// What a batch adds to the leader's counters of one customer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CounterWrite {
     /// Whose.
     pub customer: CustomerId,

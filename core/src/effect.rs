@@ -17,7 +17,7 @@ use crate::{
 use alloc::{sync::Arc, vec::Vec};
 
 /// What to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Take the lease in one statement, if it has ended or was resigned, or is at `own`. Answered by
     /// `LeaseTaken`, `LeaseRefused` or `LeaseUnknown`.
@@ -179,7 +179,7 @@ pub enum Effect {
 }
 
 /// The answer to a worker's request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Reply {
     /// What the leader says.
     pub status: ReplyStatus,
@@ -192,7 +192,7 @@ pub struct Reply {
 }
 
 /// The `status` of a reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ReplyStatus {
     /// Done, durably; or heard.
     Ok,
@@ -214,7 +214,7 @@ pub enum ReplyStatus {
 }
 
 /// One attempt to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StopOrder {
     /// Which workload.
     pub workload: WorkloadId,
@@ -227,7 +227,7 @@ pub struct StopOrder {
 }
 
 /// Why a process must end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExitReason {
     /// Without `enable_ha` there must be no other coordinator, and there is one.
     FencedWithoutHa,

@@ -185,7 +185,7 @@ impl Event {
 }
 
 /// What became of one sending of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PersistOutcome {
     /// Applied by this sending.
     Applied,
@@ -202,7 +202,7 @@ pub enum PersistOutcome {
 }
 
 /// A worker's request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Request {
     /// Where the answer goes.
     pub reply_to: RequestId,
@@ -219,7 +219,7 @@ pub struct Request {
 }
 
 /// What a worker says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum WorkerMessage {
     /// `worker.register`; counts as a heartbeat.
     Register {
@@ -310,7 +310,7 @@ impl WorkerMessage {
 }
 
 /// What became of the bytes that came with a report, before core heard of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Content {
     /// There were none.
     Absent,

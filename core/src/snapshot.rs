@@ -18,7 +18,7 @@ use alloc::{sync::Arc, vec::Vec};
 
 /// Everything a term must know before its first decision, read in one snapshot of the database
 /// that began after the takeover was answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     /// The fence as the snapshot saw it.
     pub fence: FenceRow,
@@ -37,7 +37,7 @@ pub struct Snapshot {
 }
 
 /// The fence row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FenceRow {
     /// The term that may commit.
     pub generation: Generation,
@@ -48,7 +48,7 @@ pub struct FenceRow {
 }
 
 /// The lease row, as an answer to [`crate::Effect::TakeLease`] or [`crate::Effect::ReadLease`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LeaseRow {
     /// The start of a process that holds, or held, the lease.
     pub incarnation: Incarnation,
@@ -61,7 +61,7 @@ pub struct LeaseRow {
 }
 
 /// One workload as core needs it. Parameters, results and checkpoints stay outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WorkloadRow {
     /// Which workload.
     pub id: WorkloadId,
@@ -96,7 +96,7 @@ pub struct WorkloadRow {
 }
 
 /// One worker: the leader's half and the operators'.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WorkerRow {
     /// The leader's half.
     pub record: WorkerRecord,
@@ -109,7 +109,7 @@ pub struct WorkerRow {
 }
 
 /// What scheduling needs to know of a customer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CustomerRow {
     /// Which customer.
     pub id: CustomerId,
@@ -120,7 +120,7 @@ pub struct CustomerRow {
 }
 
 /// A place in the sweep's order: (customer, class, sort key, workload).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SweepCursor {
     /// Whose workloads.
     pub customer: CustomerId,
@@ -134,7 +134,7 @@ pub struct SweepCursor {
 
 /// Which rows to load. All but the first two read workloads that are PENDING with `desired` = run,
 /// unless said otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Load {
     /// These workloads, whatever their state. Absent ones are left out.
     Workloads(Vec<WorkloadId>),
@@ -168,7 +168,7 @@ pub enum Load {
 }
 
 /// The answer to a [`Load`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Loaded {
     /// At most the asked number of workloads, in the order of the load.
     pub workloads: Vec<WorkloadRow>,
@@ -181,7 +181,7 @@ pub struct Loaded {
 }
 
 /// Durable data that cannot be true.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SnapshotError {
     /// A row with an open attempt names no worker, or one without names one.
     WorkerMismatch(WorkloadId),

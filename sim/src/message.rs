@@ -53,7 +53,7 @@ pub enum Message {
 }
 
 /// A worker's request as it travels.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct WorkerRequest {
     /// The process that sent it.
     pub from: usize,
@@ -66,7 +66,7 @@ pub struct WorkerRequest {
 }
 
 /// What a request carries besides its words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Carries {
     /// Nothing.
     Nothing,

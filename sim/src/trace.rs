@@ -4,7 +4,10 @@
 //! their hashes agree. Words are only made when somebody reads them.
 
 use crate::{clock::Moment, decision::mix, picture::Picture, story::named};
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    hash::{Hash, Hasher},
+};
 
 /// The hash of a run so far, and its story if one is being told.
 #[derive(Debug, Default)]
@@ -58,19 +61,13 @@ impl Trace {
         self.hash = [next, b.rotate_left(23) ^ next.wrapping_add(word)];
     }
 
+    /// Folds a value into the hash, word for word as it is made of.
+    pub fn fold_value(&mut self, value: &impl Hash) {
+        value.hash(&mut Folder(self));
+    }
+
     /// Folds what prints into the hash.
     pub fn fold_debug(&mut self, value: &dyn fmt::Debug) {
-        struct Folder<'a>(&'a mut Trace);
-        impl Write for Folder<'_> {
-            fn write_str(&mut self, text: &str) -> fmt::Result {
-                for chunk in text.as_bytes().chunks(8) {
-                    let mut word = [0; 8];
-                    word[..chunk.len()].copy_from_slice(chunk);
-                    self.0.fold(u64::from_le_bytes(word));
-                }
-                Ok(())
-            }
-        }
         // Writing into a hash cannot fail.
         let _infallible = write!(Folder(self), "{value:?}");
     }
@@ -130,5 +127,45 @@ impl Trace {
     #[must_use]
     pub fn story(&self) -> &[Line] {
         self.story.as_deref().unwrap_or_default()
+    }
+}
+
+/// Folds whatever is written to it into a trace.
+struct Folder<'a>(&'a mut Trace);
+
+impl Hasher for Folder<'_> {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0.fold(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, word: u8) {
+        self.0.fold(word.into());
+    }
+
+    fn write_u16(&mut self, word: u16) {
+        self.0.fold(word.into());
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.0.fold(word.into());
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0.fold(word);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.hash[0]
+    }
+}
+
+impl Write for Folder<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write(text.as_bytes());
+        Ok(())
     }
 }

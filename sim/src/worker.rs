@@ -49,7 +49,7 @@ pub struct Profile {
 }
 
 /// What a worker truly did.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum Deed {
     /// Sends this to the coordinators.
     Send(Arc<WorkerRequest>),
@@ -74,7 +74,7 @@ pub enum Deed {
 }
 
 /// How an attempt ended by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Finish {
     /// It did its work.
     Completed,

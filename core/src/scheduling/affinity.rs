@@ -10,7 +10,7 @@ use alloc::{
 pub type Tags = BTreeMap<Arc<str>, Arc<str>>;
 
 /// A customer's placement rules for one workload.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct AffinityRules {
     /// All of it must hold.
     pub hard: WorkerAffinity,
@@ -21,7 +21,7 @@ pub struct AffinityRules {
 }
 
 /// A description of a worker. Empty: any worker.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct WorkerAffinity {
     /// This worker and no other.
     pub worker_id: Option<WorkerId>,
@@ -30,7 +30,7 @@ pub struct WorkerAffinity {
 }
 
 /// What a workload never shares a worker with.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct AntiAffinity {
     /// Never beside the same customer's workloads of these types, in both directions.
     pub workload_types: BTreeSet<WorkloadType>,

@@ -45,7 +45,7 @@ impl PendingCode {
 
 /// Why a workload waits, with the counts that explain it. The sentence that people read is made
 /// from it at the edge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PendingReason {
     /// `workers` are placeable, none of them has the type.
     NoCapableWorker {

@@ -291,7 +291,7 @@ impl World {
         let backend = self.backends.swap_remove(at);
         let (id, sending) = (backend.operation, backend.sending);
         let (place, epoch) = (backend.place, backend.epoch);
-        self.trace.fold_debug(&reply);
+        self.trace.fold_value(&reply);
         let now = self.now;
         self.trace.draw(|picture| {
             picture.became(drawn(id, sending), |asked| {

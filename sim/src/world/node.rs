@@ -61,6 +61,8 @@ pub struct Process {
     pub woken_at: Moment,
     /// How often it was woken at that moment.
     pub wakes_now: u32,
+    /// How many events its core has handled.
+    pub handled: u64,
     /// When it was last paused.
     pub paused_at: Moment,
     /// Resignations that were sent and not answered.

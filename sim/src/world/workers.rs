@@ -177,7 +177,7 @@ impl World {
         let lease_until = worker.lease_until();
         let mut exit = None;
         for deed in deeds {
-            self.trace.fold_debug(&deed);
+            self.trace.fold_value(&deed);
             self.tell_deed(place, &deed);
             self.observe(&Observation::Worker {
                 place,

@@ -10,7 +10,7 @@ use niyanta_core::ids::{CustomerId, WorkerId, WorkloadId};
 use std::{collections::VecDeque, fmt};
 
 /// A row that can be locked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RowKey {
     /// The lease row.
     Lease,

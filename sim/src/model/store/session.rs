@@ -28,7 +28,7 @@ pub enum Pace {
 }
 
 /// Why the database did not do it: nothing of the statement remains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SqlError {
     /// 55P03: a row was not had within the lock time-out.
     LockTimeout,

@@ -164,7 +164,7 @@ pub struct ContentWrite {
 }
 
 /// The answer of a statement that was executed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum Answer {
     /// The lease is taken.
     Taken {
@@ -269,7 +269,7 @@ pub enum Answer {
 }
 
 /// A workload's row as a refused wish is judged by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Look {
     /// Where it is.
     pub status: Status,
@@ -284,7 +284,7 @@ pub struct Look {
 }
 
 /// What became of a submission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SubmitAnswer {
     /// This workload is there: made by this statement, by an earlier sending, or under this key.
     There(WorkloadId),
@@ -293,7 +293,7 @@ pub enum SubmitAnswer {
 }
 
 /// What became of a wish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WishAnswer {
     /// Recorded, with the revision it has; already true when `is_true`.
     Recorded {
