@@ -15,7 +15,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sim::decision::Decider;
 use sim::{Outcome, Plan, explore::run_plan, schedule::Schedule};
 use sim_probes::Bug;
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    fmt, fs,
+    path::PathBuf,
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 /// A run by what it comes from.
 #[derive(Debug, Clone)]
@@ -120,4 +125,33 @@ impl Subject {
 pub(crate) fn bar(len: u64, template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template);
     ProgressBar::new(len).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Time that this thread was on a core, so that a busy machine does not show; where the system does not
+/// say, time that passed.
+pub(crate) struct Stopwatch {
+    began: Instant,
+    on_core: Option<Duration>,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self {
+            began: Instant::now(),
+            on_core: on_core(),
+        }
+    }
+
+    pub(crate) fn seconds(&self) -> f64 {
+        let on_core = on_core().zip(self.on_core);
+        let spent = on_core.map(|(now, then)| now.saturating_sub(then));
+        spent.unwrap_or_else(|| self.began.elapsed()).as_secs_f64()
+    }
+}
+
+/// The first number of this file is nanoseconds on a core (Linux).
+fn on_core() -> Option<Duration> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanos = text.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanos))
 }

@@ -1,8 +1,9 @@
 //! `bench`: how fast the simulator runs its fixed scenario.
 
+use super::Stopwatch;
 use clap::Args;
 use sim::{Counts, Plan, decision::Decider, explore::run_plan};
-use std::{process::ExitCode, time::Instant};
+use std::process::ExitCode;
 
 /// How much to measure.
 #[derive(Args)]
@@ -22,7 +23,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let mut counts = Counts::default();
     let mut fewest = u64::MAX;
-    let began = Instant::now();
+    let clock = Stopwatch::start();
     for seed in 0..arguments.seeds {
         let plan = if arguments.swarm {
             Plan::draw(seed, None)
@@ -37,9 +38,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         fewest = fewest.min(outcome.counts.events);
         counts.add(&outcome.counts);
     }
-    let seconds = began.elapsed().as_secs_f64();
+    let seconds = clock.seconds();
     println!(
-        "{} runs on one core in {seconds:.2} s: {:.0} seeds a second, {:.0} events a second, \
+        "{} runs in {seconds:.2} s of one core: {:.0} seeds a second, {:.0} events a second, \
          {:.0} times real time; {} events a run, {fewest} at least, {} changes of leader",
         arguments.seeds,
         per(arguments.seeds, seconds),
@@ -66,7 +67,7 @@ fn finish(arguments: &Arguments) -> ExitCode {
 #[cfg(not(madsim))]
 fn bench_turmoil(runs: u64) -> ExitCode {
     let (mut simulated, mut steps, mut changes) = (0.0, 0, 0);
-    let began = Instant::now();
+    let clock = Stopwatch::start();
     for seed in 0..runs {
         let scenario = sim::turmoil::Scenario::fixed(seed);
         let outcome = sim::turmoil::run_scenario(&scenario, false);
@@ -78,9 +79,9 @@ fn bench_turmoil(runs: u64) -> ExitCode {
         steps += outcome.counts.steps;
         changes += outcome.counts.leader_changes;
     }
-    let seconds = began.elapsed().as_secs_f64();
+    let seconds = clock.seconds();
     println!(
-        "turmoil: {runs} runs on one core in {seconds:.2} s: {:.1} seeds a second, \
+        "turmoil: {runs} runs in {seconds:.2} s of one core: {:.1} seeds a second, \
          {:.0} times real time; {} observations a run, {changes} changes of leader",
         per(runs, seconds),
         simulated / seconds.max(1e-9),

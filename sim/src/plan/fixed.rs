@@ -97,14 +97,15 @@ fn customer(id: u128) -> CustomerPlan {
     }
 }
 
-/// A submission every quarter of a second until shortly before the end.
+/// A submission every three tenths of a second for the first ten seconds, so that the leader dies
+/// with work under way.
 fn errand(id: u16) -> Errand {
     let Some(workload_type) = types().into_iter().nth(usize::from(id % 3)) else {
         unreachable!("there are three types")
     };
     Errand {
         id,
-        at: Moment::default().plus(secs(1) + Duration::from_millis(250) * u32::from(id)),
+        at: Moment::default().plus(secs(1) + Duration::from_millis(300) * u32::from(id)),
         customer: usize::from(id % 2),
         via: usize::from(id % 3),
         does: Does::Submit {
@@ -122,4 +123,4 @@ fn errand(id: u16) -> Errand {
     }
 }
 
-const ERRANDS: u16 = 100;
+const ERRANDS: u16 = 30;
