@@ -1,14 +1,14 @@
 //! `corpus`: one minimal schedule for every planted bug, and what it took.
 
 use super::{
-    Subject,
+    Stopwatch, Subject,
     shrink::{RUNS_MAX, shrink_aloud},
 };
 use anyhow::Context;
 use clap::Args;
-use sim::explore::{Search, explore};
-use sim_probes::{Bug, Layer};
-use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
+use sim::{bank, explore};
+use sim_probes::Bug;
+use std::{fs, path::PathBuf, process::ExitCode};
 
 /// Which bugs, and where to.
 #[derive(Args)]
@@ -36,10 +36,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |");
     let mut rows = Vec::new();
     let mut missed = false;
-    let wanted = |bug: &Bug| {
-        bug.is_for(Layer::Events) && (arguments.bugs.is_empty() || arguments.bugs.contains(bug))
-    };
-    for bug in Bug::ALL.iter().copied().filter(wanted) {
+    let wanted = |bug: &Bug| arguments.bugs.is_empty() || arguments.bugs.contains(bug);
+    for bug in bank::for_events().into_iter().filter(wanted) {
         match shrink_one(bug, arguments)? {
             Some(row) => rows.push(row),
             None => missed = true,
@@ -63,18 +61,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn shrink_one(bug: Bug, arguments: &Arguments) -> anyhow::Result<Option<Row>> {
-    let search = Search {
-        bug: Some(bug),
-        recheck_every: u64::MAX,
-        ..Search::new(1, arguments.seeds)
+    let fails = |seed: &u64| {
+        let violation = explore::run(*seed, Some(bug), false).violation;
+        violation.is_some_and(|violation| bug.is_caught_by(violation.property))
     };
-    let report = explore(search, |_| {});
-    let Some((seed, _)) = report.failures.first() else {
+    let Some(seed) = (1..=arguments.seeds).find(fails) else {
         println!("| {} | not caught | | | | | | |", bug.name());
         return Ok(None);
     };
-    let schedule = Subject::Seed(*seed).schedule(Some(bug))?;
-    let began = Instant::now();
+    let schedule = Subject::Seed(seed).schedule(Some(bug))?;
+    let clock = Stopwatch::start();
     let Some(shrunk) = shrink_aloud(schedule, arguments.runs) else {
         println!(
             "| {} | fails once and not again | {seed} | | | | | |",
@@ -91,7 +87,7 @@ fn shrink_one(bug: Bug, arguments: &Arguments) -> anyhow::Result<Option<Row>> {
         size.faults,
         size.nodes,
         shrunk.runs,
-        began.elapsed().as_secs_f64(),
+        clock.seconds(),
     );
     if let Some(folder) = &arguments.out {
         let path = folder.join(format!("{:02}-{}.toml", bug.number(), kebab(bug.name())));
