@@ -7,6 +7,7 @@
 //! Exit status: 0 done, 1 failed, 2 wrong usage. Data goes to standard output, everything said to
 //! people to standard error, so that output can be piped without being cleaned first.
 
+mod bench;
 mod client;
 mod config_flags;
 mod configs;
@@ -22,6 +23,7 @@ mod parse;
 mod problem;
 mod progress;
 mod server;
+mod stats;
 mod submit;
 mod view;
 mod workloads;
@@ -88,6 +90,8 @@ enum Command {
     Audit(logs::AuditArgs),
     /// Follow a workload until it ends
     Watch(workloads::WatchArgs),
+    /// Count what happened to workloads, by hour, day or type
+    Stats(stats::StatsArgs),
     /// Manage workload types
     Configs(configs::ConfigsArgs),
     /// List workers
@@ -102,12 +106,21 @@ enum Command {
     Customers(customers::CustomersArgs),
     /// Manage API keys
     Keys(keys::KeysArgs),
+    /// Put load on a coordinator: throughput and latency percentiles
+    Bench(bench::BenchArgs),
     /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_HELP)]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
 }
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  niyanta completions bash > ~/.local/share/bash-completion/completions/niyanta
+  niyanta completions zsh > ~/.zfunc/_niyanta
+  niyanta completions fish > ~/.config/fish/completions/niyanta.fish";
 
 /// Runs the command line of this process.
 #[must_use]
@@ -149,6 +162,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Logs(args) => client(logs::logs(root, args)),
         Command::Audit(args) => client(logs::audit(root, args)),
         Command::Watch(args) => client(workloads::watch(root, args)),
+        Command::Stats(args) => client(stats::stats(root, args)),
+        Command::Bench(args) => client(bench::bench(root, args)),
         Command::Configs(args) => client(configs::run(root, args)),
         Command::Workers(args) => client(operator::workers(root, args)),
         Command::Drain(args) => client(operator::drain(root, args)),

@@ -340,6 +340,82 @@ async fn waiting_survives_a_restart_of_the_server() {
 }
 
 #[tokio::test]
+async fn a_bench_submits_waits_and_tells_percentiles() {
+    let fake = Fake::start(|_, seen| {
+        if seen.method == Method::POST {
+            return ok(workload("PENDING", 1));
+        }
+        ok(workload("COMPLETED", 4))
+    })
+    .await;
+    let args = ["bench", "--workloads", "20", "--clients", "3", "-o", "json"];
+    let ended = fake.niyanta(&args).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let told: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(
+        (&told["workloads"], &told["failed"]),
+        (&json!(20), &json!(0))
+    );
+    for what in ["submitted", "completed"] {
+        assert_eq!(told[what]["number"], 20);
+        assert!(told[what]["p99_ms"].as_f64() <= told[what]["max_ms"].as_f64());
+        assert!(told[what]["per_second"].as_f64() > Some(0.0));
+    }
+    let seen = fake.seen();
+    let posts = seen.iter().filter(|request| request.method == Method::POST);
+    let keys: std::collections::BTreeSet<&str> = posts
+        .map(|request| request.header("idempotency-key"))
+        .collect();
+    assert_eq!((keys.len(), seen.len()), (20, 40));
+}
+
+#[tokio::test]
+async fn a_bench_says_what_failed() {
+    let fake = Fake::start(|number, seen| match (seen.method == Method::POST, number) {
+        (true, 0) => problem(422, "INVALID_INPUT", "not registered"),
+        (true, _) => ok(workload("PENDING", 1)),
+        (false, _) => ok(workload("FAILED", 4)),
+    })
+    .await;
+    let args = ["bench", "--workloads", "3", "--clients", "1"];
+    let ended = fake.niyanta(&args).await;
+    assert_eq!(ended.code, 1);
+    let told =
+        "error: of 3, 1 failed and 2 ended otherwise, the first: INVALID_INPUT: not registered";
+    assert!(ended.stderr.starts_with(told), "{}", ended.stderr);
+    assert!(ended.stdout.contains("submitted"), "{}", ended.stdout);
+}
+
+#[tokio::test]
+async fn statistics_are_a_table_with_their_total() {
+    let fake = Fake::start(|_, _| {
+        let counts = json!({"submitted": 3, "completed": 2, "failed": 1, "cancelled": 0,
+            "run_seconds": 1.5});
+        let mut day = counts.clone();
+        day["start"] = json!("2026-11-24T00:00:00.000000Z");
+        ok(json!({"group_by": "day", "stats": [day], "total": counts}))
+    })
+    .await;
+    let ended = fake
+        .niyanta(&["stats", "--by", "day", "--start", "2d"])
+        .await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let lines: Vec<Vec<&str>> = ended
+        .stdout
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines[0][..2], ["DAY", "SUBMITTED"]);
+    assert_eq!(lines[1], ["2026-11-24", "3", "2", "1", "0", "1.5"]);
+    assert_eq!(lines[2], ["total", "3", "2", "1", "0", "1.5"]);
+    let uri = fake.seen()[0].uri.clone();
+    assert!(
+        uri.starts_with("/v1/customer/stats?group_by=day&start="),
+        "{uri}"
+    );
+}
+
+#[tokio::test]
 async fn all_pages_make_one_list() {
     let fake = Fake::start(|number, _| {
         let more = number == 0;

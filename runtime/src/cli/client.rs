@@ -218,7 +218,7 @@ impl Client {
             if pause >= Duration::from_secs(1) {
                 say(&format!(
                     "niyanta: {}; trying again in {:.1} s",
-                    first_line(&miss.failure),
+                    miss.failure.first_line(),
                     pause.as_secs_f64()
                 ));
             }
@@ -338,17 +338,6 @@ fn is_loopback(url: &Url) -> bool {
             .trim_matches(['[', ']'])
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback())
-}
-
-fn first_line(failure: &Failure) -> String {
-    match failure {
-        Failure::Usage(what) | Failure::Failed { what, .. } => what.clone(),
-        Failure::Refused(problem) => {
-            let text = problem.to_string();
-            text.lines().next().unwrap_or_default().to_owned()
-        }
-        Failure::Configuration(_) | Failure::OutputClosed => String::new(),
-    }
 }
 
 /// The causes of an error on one line. What reqwest says first repeats the URL and tells nothing.

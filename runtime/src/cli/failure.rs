@@ -50,6 +50,18 @@ impl Failure {
         }
     }
 
+    /// What went wrong, in short.
+    pub(super) fn first_line(&self) -> String {
+        match self {
+            Self::Usage(what) | Self::Failed { what, .. } => what.clone(),
+            Self::Refused(problem) => {
+                let text = problem.to_string();
+                text.lines().next().unwrap_or_default().to_owned()
+            }
+            Self::Configuration(_) | Self::OutputClosed => String::new(),
+        }
+    }
+
     /// Says it on standard error; the exit status that goes with it.
     pub(super) fn report(&self) -> ExitCode {
         match self {

@@ -305,6 +305,10 @@ fn show(session: &Session, value: &Value) -> Outcome<()> {
 
 fn details(value: &Value) -> Vec<(String, String)> {
     let mut pairs = view::details(value, &FIELDS);
+    // What an attempt said on its way is old news at the end.
+    if view::read::<Workload>(value).is_ok_and(|workload| workload.is_terminal()) {
+        pairs.retain(|(name, _)| name != "progress_message");
+    }
     for (name, text) in &mut pairs {
         let field = &value[name.as_str()];
         if DOCUMENTS.contains(&name.as_str()) {
@@ -365,6 +369,20 @@ mod tests {
         ];
         let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
         assert_eq!(pairs, expected);
+    }
+
+    #[test]
+    fn an_ended_workload_says_nothing_of_the_way() {
+        let shown = |status| {
+            let value = json!({
+                "workload_id": "wl_1", "status": status, "progress_message": "half of it",
+            });
+            details(&value)
+                .iter()
+                .any(|(name, _)| name == "progress_message")
+        };
+        assert!(shown("RUNNING"));
+        assert!(!shown("COMPLETED"));
     }
 
     #[test]
