@@ -30,7 +30,7 @@ pub(super) fn rewritten(bytes: &[u8]) -> Option<Vec<u8>> {
     let (status, length) = (error.status(), body.len());
     let answer = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\nx-request-id: {id}\r\n\
-         connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+         cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     Some(answer.into_bytes())
 }
