@@ -11,6 +11,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Pid, kill_process};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::network::free_port;
@@ -102,6 +103,37 @@ impl Postgres {
         }
     }
 
+    /// Stops the server and all that it serves where they are: nothing is answered, nothing is lost.
+    pub fn freeze(&self) {
+        self.signal_all(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    pub fn thaw(&self) {
+        self.signal_all(Signal::CONT);
+    }
+
+    /// To the server process first, so that it starts no others meanwhile.
+    fn signal_all(&self, signal: Signal) {
+        let process = self.process.as_ref().unwrap();
+        process.signal(signal);
+        let parent = process.pid().as_raw_nonzero().to_string();
+        for entry in fs::read_dir("/proc").unwrap() {
+            let stat = entry.unwrap().path().join("stat");
+            // Not a process, or one that ended meanwhile.
+            let Ok(stat) = fs::read_to_string(stat) else {
+                continue;
+            };
+            // `pid (name) state ppid …`, where the name may hold anything.
+            let (head, tail) = stat.rsplit_once(')').unwrap();
+            if tail.split_whitespace().nth(1) == Some(parent.as_str()) {
+                let pid = head.split(' ').next().unwrap().parse().unwrap();
+                // One that has just ended needs no signal.
+                let _gone = kill_process(Pid::from_raw(pid).unwrap(), signal);
+            }
+        }
+    }
+
     /// A new empty database, as a URL over loopback TCP.
     pub async fn create_database(&self) -> String {
         let name = format!("niyanta_{}", self.databases.fetch_add(1, Ordering::Relaxed));
@@ -188,7 +220,7 @@ impl Drop for Postgres {
     /// the first process would leave behind for a moment, in a folder that is being removed.
     fn drop(&mut self) {
         if let Some(process) = &self.process {
-            process.signal(Signal::CONT);
+            self.thaw();
             process.signal(Signal::QUIT);
             for _ in 0..200 {
                 if process.exit_status().is_some() {
