@@ -42,7 +42,7 @@ use term::{End, Term};
 /// [`Event::Tick`]. The same events at the same moments give the same effects, always.
 ///
 /// Time must not go backwards between calls; if it does, the latest moment seen stands.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Coordinator {
     config: Arc<Config>,
     now: Timestamp,
@@ -56,7 +56,7 @@ pub struct Coordinator {
 }
 
 /// What this node does about workloads.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Role {
     /// Nothing: it does not lead.
     Following,

@@ -20,7 +20,7 @@ use crate::{
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The workers of a term.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Fleet {
     workers: BTreeMap<WorkerId, Worker>,
     /// When each worker's silence is looked at next.
@@ -129,7 +129,7 @@ impl Fleet {
 
 /// Incarnations that are over, the oldest forgotten first. The row of a DEAD worker remembers its
 /// own for ever; this is for those whose row is gone, or another's.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct EndedIncarnations {
     known: BTreeSet<(WorkerId, Incarnation)>,
     order: VecDeque<(WorkerId, Incarnation)>,

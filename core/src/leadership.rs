@@ -95,7 +95,7 @@ enum Renewal {
 }
 
 /// The leadership of one coordinator. Every input takes the moment, and appends what to do.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Leadership {
     incarnation: Incarnation,
     enable_ha: bool,

@@ -29,7 +29,7 @@ use alloc::{
 };
 
 /// The commits of one term.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Commits {
     generation: Generation,
     incarnation: Incarnation,
@@ -39,7 +39,7 @@ pub(crate) struct Commits {
 }
 
 /// What one change adds to the gathering batch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub(crate) id: WorkloadId,
     pub(crate) customer: CustomerId,
@@ -66,7 +66,7 @@ pub(crate) enum Stamp {
 pub(crate) type Source = (WorkerId, Incarnation, MessageSequence);
 
 /// An answer that waits for a commit.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PendingReply {
     pub(crate) to: RequestId,
     pub(crate) worker: WorkerId,
@@ -75,7 +75,7 @@ pub(crate) struct PendingReply {
     pub(crate) status: ReplyStatus,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Flight {
     batch: Arc<Batch>,
     replies: Vec<PendingReply>,
@@ -96,7 +96,7 @@ enum FlightState {
     AskFenceAt(Timestamp),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Gathering {
     workloads: BTreeMap<WorkloadId, Gathered>,
     workers: BTreeMap<WorkerId, WorkerWrite>,
@@ -110,7 +110,7 @@ struct Gathering {
     sources: BTreeSet<Source>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Gathered {
     write: WorkloadWrite,
     left_queue: u64,

@@ -69,7 +69,7 @@ const PROMOTIONS_MAX: usize = 4_096;
 const REFILLS_MAX: usize = 64;
 
 /// The scheduler. Feed it facts in any order, then ask for a [`Plan`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Scheduler {
     window: usize,
     /// The moment of the last step. Before the first, everything offered counts as eligible.

@@ -236,7 +236,12 @@ fn the_readmes_scripts_exist() {
 #[test]
 fn no_version_is_pinned_outside_of_the_root() {
     let packages = ["core", "runtime", "sim", "tests"];
-    let simulators = ["sim/probes", "sim/planted/core", "sim/planted/runtime"];
+    let simulators = [
+        "sim/exhaustive",
+        "sim/probes",
+        "sim/planted/core",
+        "sim/planted/runtime",
+    ];
     for package in packages.into_iter().chain(simulators) {
         let path = format!("{package}/Cargo.toml");
         let manifest = fs::read_to_string(root().join(&path)).unwrap();

@@ -19,7 +19,7 @@ use alloc::{
     vec::Vec,
 };
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Loads {
     next: LoadId,
     flights: BTreeMap<Kind, Flight>,
@@ -56,7 +56,7 @@ impl Kind {
     ];
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Flight {
     id: LoadId,
     what: Load,
@@ -64,7 +64,7 @@ struct Flight {
     as_of: BatchNumber,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Wants {
     workloads: BTreeSet<WorkloadId>,
     customers: BTreeSet<CustomerId>,

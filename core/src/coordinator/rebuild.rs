@@ -30,7 +30,7 @@ use alloc::{
 };
 
 /// A term that waits for its snapshot.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Rebuild {
     pub(super) generation: Generation,
     /// When the snapshot is asked for again, after a failure.
@@ -56,7 +56,7 @@ impl Rebuild {
 }
 
 /// What a term begins with, beside the snapshot.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Outset {
     pub(super) config: Arc<Config>,
     pub(super) generation: Generation,

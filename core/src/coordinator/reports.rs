@@ -46,13 +46,13 @@ enum Last {
 }
 
 /// Reports that ended attempts, the oldest forgotten first: then the row is asked.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Endings {
     known: BTreeMap<(WorkloadId, Attempt), Ending>,
     order: VecDeque<(WorkloadId, Attempt)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Ending {
     worker: WorkerId,
     incarnation: Incarnation,

@@ -27,7 +27,7 @@ use alloc::{
     vec::Vec,
 };
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Term {
     pub(super) config: Arc<Config>,
     pub(super) generation: Generation,
@@ -66,7 +66,7 @@ pub(crate) struct Pace {
 }
 
 /// Why a term ends.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum End {
     /// It cannot be known what is in the database: build anew under a higher generation.
     Doubt,

@@ -8,7 +8,7 @@ use crate::time::{Duration, Timestamp};
 /// Probes that may still come back; older ones would prove nothing recent.
 const REMEMBERED: usize = 4;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct BrokerCheck {
     interval: Duration,
     next: Timestamp,

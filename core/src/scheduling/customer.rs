@@ -13,7 +13,7 @@ use crate::{
 };
 use alloc::collections::{BTreeMap, BTreeSet};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Customer {
     /// None until it is told: nothing of the customer is placed before.
     pub(super) policy: Option<CustomerPolicy>,

@@ -24,7 +24,7 @@ pub(super) struct Fit {
 }
 
 /// A type with its rules, shared by all workloads that have the same.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Requirement {
     pub(super) workload_type: WorkloadType,
     pub(super) rules: Arc<AffinityRules>,
@@ -99,7 +99,7 @@ fn has_all(tags: &Tags, wanted: &Tags) -> bool {
 }
 
 /// The requirements of what is held, each for as long as somebody has it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Requirements {
     slots: Vec<Option<Requirement>>,
     free: Vec<RequirementId>,

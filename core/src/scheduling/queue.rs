@@ -15,7 +15,7 @@ use crate::{
 pub(super) type Position = (SortKey, WorkloadId);
 
 /// A held workload.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) customer: CustomerId,
     pub(super) class: PlacementClass,
@@ -61,7 +61,7 @@ struct Asked {
 }
 
 /// One placement class of one customer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ClassQueue {
     pub(super) ready: Window<Position>,
     /// Those that are not eligible yet, the earliest first. What does not fit becomes eligible

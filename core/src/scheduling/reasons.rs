@@ -31,7 +31,7 @@ const SWEEP_CLASSES: usize = 8;
 type ClassName = (CustomerId, PlacementClass);
 
 /// What is still to be told.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Telling {
     /// Classes with eligible members that were not told.
     pub(super) classes: alloc::collections::BTreeSet<ClassName>,

@@ -26,7 +26,7 @@ impl<P> Admission<P> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Window<P> {
     held: BTreeSet<P>,
     /// The first that is known to be left out. None: all are held.

@@ -74,7 +74,7 @@ impl Room {
 pub(super) struct PoolId(usize);
 
 /// Workers that differ only in load and neighbours.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Pool {
     pub(super) capabilities: BTreeSet<WorkloadType>,
     pub(super) tags: Tags,
@@ -100,7 +100,7 @@ struct Known {
     placeable: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Worker {
     known: Option<Known>,
     used: u32,
@@ -115,7 +115,7 @@ impl Worker {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Workers {
     workers: BTreeMap<WorkerId, Worker>,
     pools: Vec<Option<Pool>>,

@@ -150,7 +150,7 @@ pub enum Action {
 }
 
 /// The machine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Machine {
     settings: Settings,
     incarnation: Incarnation,

@@ -39,7 +39,7 @@ pub enum Outcome {
 }
 
 /// One attempt.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Held {
     pub(super) attempt: Attempt,
     pub(super) stage: Stage,
@@ -53,7 +53,7 @@ pub(super) struct Held {
 }
 
 /// Where it is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Stage {
     /// It runs.
     Running,

@@ -14,10 +14,10 @@ use std::collections::{BTreeMap, VecDeque};
 type Key = (WorkloadId, Attempt);
 
 /// The lines of every attempt.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Logs(BTreeMap<Key, Buffer>);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Buffer {
     lines: VecDeque<wire::LogLine>,
     bytes: usize,

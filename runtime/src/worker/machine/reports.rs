@@ -13,7 +13,7 @@ use niyanta_core::{
     time::{Duration, Timestamp},
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Checkpoints {
     pub(super) last: u64,
     pub(super) in_flight: Option<u64>,
@@ -22,7 +22,7 @@ pub(super) struct Checkpoints {
     pub(super) answered: Option<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Progress {
     pub(super) latest: Option<(f64, Option<String>)>,
     pub(super) not_before: Timestamp,

@@ -11,7 +11,7 @@ use niyanta_core::{
 use serde::Serialize;
 
 /// A request without an answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Pending {
     pub(super) about: About,
     bytes: Bytes,
