@@ -1,4 +1,7 @@
 //! Clients that mean no good, a thousand at a time: nothing hangs, and others are served.
+//!
+//! They run on threads of their own that give way to everybody else: they would have machines of
+//! their own, and what is measured is what the server makes of them, not who gets the cores.
 
 use std::{
     net::SocketAddr,
@@ -14,6 +17,7 @@ use tests::{Client, Cluster, ClusterOptions, Signal, one_at_a_time};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    runtime::{Builder, Runtime},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
@@ -112,6 +116,8 @@ impl Kind {
 }
 
 struct Attack {
+    /// Taken when it is over.
+    runtime: Option<Runtime>,
     stop: Arc<AtomicBool>,
     met: Arc<[AtomicU64; 6]>,
     tasks: Vec<JoinHandle<()>>,
@@ -125,12 +131,18 @@ impl Attack {
             Arc::new(AtomicBool::new(false)),
             Arc::<[AtomicU64; 6]>::default(),
         );
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .on_thread_start(|| assert!(rustix::process::nice(5).is_ok()))
+            .enable_all()
+            .build()
+            .unwrap();
         let mut tasks = Vec::new();
         for (place, kind) in Kind::ALL.into_iter().enumerate() {
             for _ in 0..EACH {
                 let (stop, met) = (Arc::clone(&stop), Arc::clone(&met));
                 let (key, followed) = (key.to_owned(), followed.to_owned());
-                tasks.push(tokio::spawn(async move {
+                tasks.push(runtime.spawn(async move {
                     while !stop.load(Ordering::Relaxed) {
                         once(kind, address, (&key, &followed), &stop, &met[place]).await;
                         sleep(Duration::from_millis(200)).await;
@@ -138,7 +150,12 @@ impl Attack {
                 }));
             }
         }
-        Self { stop, met, tasks }
+        Self {
+            runtime: Some(runtime),
+            stop,
+            met,
+            tasks,
+        }
     }
 
     /// How often the server answered, cut off or kept each kind.
@@ -147,10 +164,19 @@ impl Attack {
         Kind::ALL.into_iter().zip(met).collect()
     }
 
-    async fn end(self) {
+    async fn end(mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        for task in self.tasks {
+        for task in std::mem::take(&mut self.tasks) {
             task.await.unwrap();
+        }
+    }
+}
+
+impl Drop for Attack {
+    /// A test may not wait for the threads, also when it failed.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
     }
 }
