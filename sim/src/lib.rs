@@ -15,6 +15,7 @@
 
 pub mod bank;
 pub mod clock;
+pub mod conformance;
 pub mod decision;
 pub mod explore;
 pub mod machine;

@@ -330,6 +330,17 @@ impl Store {
         self.tables.workers.values()
     }
 
+    /// What is wished of workers, by their ids.
+    pub fn worker_wishes(&self) -> impl Iterator<Item = (&WorkerId, &WorkerWish)> {
+        self.tables.wishes.iter()
+    }
+
+    /// The idempotency records: whose, which key, and the workload it names.
+    pub fn keys(&self) -> impl Iterator<Item = (CustomerId, u64, WorkloadId)> {
+        let keys = self.tables.keys.iter();
+        keys.map(|((customer, key), id)| (*customer, *key, *id))
+    }
+
     /// One customer.
     #[must_use]
     pub fn customer(&self, id: CustomerId) -> Option<&CounterRow> {

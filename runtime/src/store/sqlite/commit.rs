@@ -66,6 +66,13 @@ where customer_id = $1";
 
 impl Session {
     pub(super) async fn commit(&self, batch: &Arc<Batch>) -> Result<Commit, StoreError> {
+        // Before the fence, as the other adapter must: what no column holds is refused whoever leads.
+        for write in &batch.workers {
+            if let WorkerWrite::Put(record) = write {
+                text(&record.version)?;
+                tags_text(&record.tags)?;
+            }
+        }
         let batch = Arc::clone(batch);
         self.write(move |conn| {
             Box::pin(async move {

@@ -18,6 +18,7 @@ use niyanta_core::snapshot::{
     CustomerRow, Load, Loaded, Snapshot, SweepCursor, WorkerRow, WorkloadRow,
 };
 use sqlx::SqliteConnection;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 const WORKERS: &str = concat!(
@@ -155,12 +156,17 @@ async fn fetch(
     let mut fetched = Fetched::default();
     match what {
         Load::Workloads(ids) => {
+            // As the other adapter's one statement does: each row once, by id, and the limit counts
+            // the rows that are there, so that a set is only called complete when all were looked at.
             let most = usize::try_from(limit).unwrap_or(usize::MAX);
-            for id in ids.iter().take(most) {
+            let ids: BTreeSet<_> = ids.iter().collect();
+            for id in ids {
+                if fetched.workloads.len() == most {
+                    break;
+                }
                 let query = sqlx::query_as(BY_ID).bind(uuid(id.0));
-                fetched
-                    .workloads
-                    .extend(query.fetch_optional(&mut *conn).await?);
+                let row = query.fetch_optional(&mut *conn).await?;
+                fetched.workloads.extend(row);
             }
         }
         Load::Wishes => {

@@ -14,7 +14,6 @@ use super::{
     transaction::{Next, Transaction},
 };
 use niyanta_core::{
-    fleet::WorkerDesired,
     ids::{CustomerId, WishRevision, WorkloadId},
     time::WallTime,
     workload::Desired,
@@ -117,7 +116,11 @@ impl Store {
         let key = submission.key.map(|key| (row.customer, key));
         let counters = self.tables.customers.get(&row.customer);
         Answer::WhyNot {
-            own: self.tables.workloads.contains_key(&row.id),
+            own: self
+                .tables
+                .workloads
+                .get(&row.id)
+                .is_some_and(|found| found.row.customer == row.customer),
             first: key.and_then(|(customer, key)| self.first_with(customer, key)),
             has_room: counters
                 .is_some_and(|row| row.submitted.saturating_sub(row.left_queue) < row.max_queued),
@@ -185,10 +188,7 @@ impl Store {
                 let own = there.map_or(WishRevision::ZERO, |there| there.revision.next());
                 tx.writes.push(Write::WorkerWish {
                     revision: own.max(WishRevision(tx.noted)),
-                    deadline: wish
-                        .deadline
-                        .filter(|_| wish.desired == WorkerDesired::Drain)
-                        .map(|deadline| tx.judged_at.plus(deadline)),
+                    deadline: wish.deadline.map(|deadline| tx.judged_at.plus(deadline)),
                 });
                 tx.cursor = 2;
                 Next::Lock(RowKey::AdminAudit)

@@ -39,7 +39,9 @@ impl Store {
     pub(super) fn snapshot_rows(&self, limit: u32) -> Snapshot {
         let tables = &self.tables;
         let open: Vec<WorkloadRow> = self.rows_of(tables.open.iter().copied()).collect();
-        let (waiting, complete) = self.sweep(None, limit);
+        let (mut waiting, complete) = self.sweep(None, limit);
+        let customers = self.customers_of(open.iter().chain(&waiting));
+        waiting.truncate(index(limit));
         let next = waiting.last().filter(|_| !complete).map(place);
         Snapshot {
             fence: tables.fence.clone(),
@@ -49,7 +51,7 @@ impl Store {
                 .values()
                 .map(|found| found.row.clone())
                 .collect(),
-            customers: self.customers_of(open.iter().chain(&waiting)),
+            customers,
             open,
             waiting,
             next,
@@ -87,6 +89,8 @@ impl Store {
                     } else {
                         self.customers_of(rows.workloads.iter())
                     };
+                    rows.workloads.truncate(index(limit));
+                    rows.workers.truncate(index(limit));
                 }
                 Next::Done(answer.unwrap_or(Answer::Done))
             }
@@ -193,10 +197,14 @@ impl Store {
     }
 }
 
+/// At most one row more than the limit, which says that there are more. Whoever asked leaves it out,
+/// but not before the customers of all rows are read.
 fn cut<T>(rows: impl Iterator<Item = T>, limit: u32) -> (Vec<T>, bool) {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut rows: Vec<T> = rows.take(limit.saturating_add(1)).collect();
-    let complete = rows.len() <= limit;
-    rows.truncate(limit);
+    let rows: Vec<T> = rows.take(index(limit).saturating_add(1)).collect();
+    let complete = rows.len() <= index(limit);
     (rows, complete)
+}
+
+fn index(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }

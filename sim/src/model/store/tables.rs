@@ -123,7 +123,7 @@ pub(super) fn place(row: &WorkloadRow) -> SweepCursor {
 impl Tables {
     /// As the migrations leave them.
     pub(super) fn new() -> Self {
-        let Ok(nobody) = "nobody".parse::<Incarnation>() else {
+        let Ok(nobody) = "none".parse::<Incarnation>() else {
             unreachable!("a valid incarnation")
         };
         Self {
@@ -292,7 +292,11 @@ impl Tables {
     fn put_worker(&mut self, record: &WorkerRecord) {
         let wish = self.wishes.get(&record.worker);
         let row = WorkerRow {
-            record: record.clone(),
+            // What a write asks for is not part of the row.
+            record: WorkerRecord {
+                stamp_registered: false,
+                ..record.clone()
+            },
             desired: wish.map_or(WorkerDesired::Run, |wish| wish.desired),
             wish_revision: wish.map_or(WishRevision::ZERO, |wish| wish.revision),
             drain_deadline: wish.and_then(|wish| wish.deadline),
