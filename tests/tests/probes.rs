@@ -11,7 +11,12 @@ use serde_json::Value;
 use tests::niyanta_binary;
 
 /// The only packages that may stand on the switches.
-const MAY_DEPEND_ON_PROBES: [&str; 3] = ["niyanta-core-planted", "runtime-planted", "sim"];
+const MAY_DEPEND_ON_PROBES: [&str; 4] = [
+    "niyanta-core-planted",
+    "runtime-planted",
+    "sim",
+    "sim-exhaustive",
+];
 
 #[test]
 fn no_production_package_depends_on_the_switches() {
