@@ -234,10 +234,9 @@ pub fn command(
     node: &Node,
     database: &crate::database::Database,
     effect: &Effect,
-    now: Timestamp,
 ) -> Option<(niyanta_core::ids::WorkerId, Bytes)> {
     let label = node.incarnation.as_str();
-    let origin = origin(label, now);
+    let origin = origin(label);
     match effect {
         Effect::Assign {
             generation,
@@ -308,10 +307,7 @@ pub fn command(
 }
 
 /// Who speaks. Message ids matter to nobody here.
-pub(crate) const fn origin(
-    label: &str,
-    _now: Timestamp,
-) -> runtime::protocol::CoordinatorOrigin<'_> {
+pub(crate) const fn origin(label: &str) -> runtime::protocol::CoordinatorOrigin<'_> {
     runtime::protocol::CoordinatorOrigin {
         coordinator_id: label,
         message_id: "m",

@@ -17,7 +17,7 @@ use std::collections::HashSet;
 pub struct Report {
     /// Different states.
     pub states: usize,
-    /// Steps taken, also to states seen before.
+    /// Steps taken, but for those that led back to a state known when their part of the frontier began.
     pub steps: usize,
     /// The longest of the shortest ways to a state.
     pub depth: usize,
@@ -41,7 +41,7 @@ struct Seen {
     step: Step,
 }
 
-/// A fingerprint seen a second time, a new state, or the end.
+/// What a step leads to: a state with its fingerprint, or what must never be.
 enum Next {
     State(u64, Box<World>),
     Bad(Violation),
@@ -108,8 +108,8 @@ pub fn search(scope: &Scope, bug: Option<Bug>, states_max: usize, threads: usize
     report
 }
 
-/// Everything that can follow, in the order of the states and of their steps. What was seen before
-/// is left out, but for its first step of counting.
+/// Everything that can follow, in the order of the states and of their steps. States seen before are
+/// left out.
 fn successors(
     chunk: &[(u32, World)],
     bug: Option<Bug>,

@@ -201,7 +201,7 @@ impl World {
             self.nodes[place].change(|node| node.lines[line as usize].push_back(question));
             return Ok(());
         }
-        if let Some((worker, bytes)) = command(&self.nodes[place], &self.database, &effect, now) {
+        if let Some((worker, bytes)) = command(&self.nodes[place], &self.database, &effect) {
             self.send(Message::Command { worker, bytes });
             return Ok(());
         }
@@ -210,7 +210,6 @@ impl World {
 
     /// What a coordinator says to whoever listens.
     pub(super) fn say(&mut self, place: usize, effect: Effect) -> Result<(), Violation> {
-        let now = self.now;
         match effect {
             Effect::Reply {
                 to,
@@ -221,7 +220,7 @@ impl World {
                 if let Some(asker) = asker {
                     let label = self.nodes[place].incarnation.clone();
                     let bytes = protocol::reply(
-                        &origin(label.as_str(), now),
+                        &origin(label.as_str()),
                         asker.message_id.as_deref(),
                         generation,
                         &reply,
@@ -243,7 +242,7 @@ impl World {
             Effect::ProbeBroker { nonce } => self.hand(place, Event::ProbeHeard { nonce }),
             Effect::AnnounceLeader { generation } => {
                 let label = self.nodes[place].incarnation.clone();
-                let bytes = protocol::leader_elected(&origin(label.as_str(), now), generation);
+                let bytes = protocol::leader_elected(&origin(label.as_str()), generation);
                 self.send(Message::Elected(generation, bytes));
                 Ok(())
             }
