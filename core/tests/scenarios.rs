@@ -46,6 +46,7 @@ scenarios! {
     found_1_fast_clock,
     found_2_reason_before_its_row,
     found_3_registration_put_off,
+    found_10_removed_wanted_and_registered,
     found_5_repeated_goodbye,
     found_6_registration_without_room,
     found_7_registration_replaced,

@@ -33,7 +33,7 @@ enum Claim {
     Free,
     /// It is registered already.
     Own,
-    /// The incarnation that has it is over, or was said to be.
+    /// All of the incarnation that has it is over, or was said to be.
     Successor,
     /// The sender's incarnation is over for good.
     Ended,
@@ -120,12 +120,20 @@ impl Term {
         }
         if planted!(SecondProcessTakesOver)
             || is_replaced
-            || worker.is_dead()
             || worker.presence == Presence::Lapsed
+            || worker.is_dead() && !self.may_run(&request.worker)
         {
             return Claim::Successor;
         }
         Claim::Held(self.fleet.lease_end(worker))
+    }
+
+    /// Whether an attempt of a worker is not proven to be over. A DEAD row alone proves nothing: an
+    /// operator removes whom he likes.
+    fn may_run(&self, id: &WorkerId) -> bool {
+        let held = self.open_on(id).into_iter();
+        let mut open = held.filter_map(|workload| self.workloads.get(&workload)?.open.as_ref());
+        open.any(|open| !open.is_over)
     }
 
     /// Puts a new incarnation on the list.
