@@ -1,6 +1,8 @@
 //! Many seeds at once.
 
-use crate::{Counts, Outcome, Plan, World, decision::Decider, properties::Violation};
+use crate::{
+    Counts, Outcome, Plan, World, decision::Decider, properties::Violation, recovery::Recoveries,
+};
 use sim_probes::{Bug, Mark};
 use std::{
     collections::BTreeMap,
@@ -21,6 +23,8 @@ pub struct Report {
     pub counts: Counts,
     /// The situations that they got into, and how many of them did.
     pub reached: BTreeMap<Mark, u64>,
+    /// How they recovered, by what had struck them.
+    pub recoveries: Recoveries,
     /// The failing ones, in order, as far as they were run.
     pub failures: Vec<(u64, Violation)>,
     /// Seeds that were run twice and gave another hash the second time.
@@ -119,6 +123,9 @@ pub fn explore(search: Search, progress: impl Fn(Done) + Sync) -> Report {
                     report.counts.add(&outcome.counts);
                     for mark in outcome.reached.iter() {
                         *report.reached.entry(mark).or_default() += 1;
+                    }
+                    if let Some(recovery) = &outcome.recovery {
+                        report.recoveries.add(recovery);
                     }
                     if !stable {
                         report.unstable.push(seed);

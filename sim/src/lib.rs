@@ -14,6 +14,7 @@
 //! the same hash, in any process.
 
 pub mod bank;
+pub mod bound;
 pub mod clock;
 pub mod conformance;
 pub mod decision;
@@ -25,6 +26,7 @@ pub mod picture;
 pub mod plan;
 pub mod ports;
 pub mod properties;
+pub mod recovery;
 #[cfg(not(madsim))]
 pub mod remote;
 pub mod report;

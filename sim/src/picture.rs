@@ -145,10 +145,16 @@ impl Picture {
         }
     }
 
-    /// Looks at what the properties look at.
-    pub(crate) fn observe(&mut self, now: Moment, observation: &Observation<'_>) {
+    /// Looks at what the properties look at; they reckon until when the worker at a place holds its
+    /// lease.
+    pub(crate) fn observe(
+        &mut self,
+        now: Moment,
+        observation: &Observation<'_>,
+        lease_until: impl Fn(usize) -> Timestamp,
+    ) {
         match observation {
-            Observation::CoordinatorStarted { place, config } => {
+            Observation::CoordinatorStarted { place, config, .. } => {
                 let label = format!("process {}", config.incarnation);
                 self.begin(format!("c{place}"), Kind::Process, 0, now, label, 0);
             }
@@ -180,7 +186,6 @@ impl Picture {
                 place,
                 incarnation,
                 clock,
-                lease_until,
                 deed,
             } => {
                 let lane = format!("w{place}");
@@ -189,13 +194,11 @@ impl Picture {
                     self.begin(lane, Kind::Process, 0, now, label, 0);
                 }
                 self.deed(now, *place, deed);
-                self.worker_lease(now, *place, *clock, *lease_until);
+                self.worker_lease(now, *place, *clock, lease_until(*place));
             }
-            Observation::WorkerStands {
-                place,
-                clock,
-                lease_until,
-            } => self.worker_lease(now, *place, *clock, *lease_until),
+            Observation::WorkerStands { place, clock } => {
+                self.worker_lease(now, *place, *clock, lease_until(*place));
+            }
             Observation::WorkerGone { place, .. } => self.worker_gone(now, *place),
             _ => {}
         }
@@ -269,7 +272,9 @@ impl Picture {
     fn deed(&mut self, now: Moment, place: usize, deed: &Deed) {
         let lane = format!("w{place}");
         match deed {
-            Deed::Began(workload, attempt) => {
+            Deed::Began {
+                workload, attempt, ..
+            } => {
                 let label = format!("{} attempt {attempt}", job(*workload));
                 self.begin(
                     lane,

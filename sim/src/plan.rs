@@ -97,6 +97,9 @@ pub struct CoordinatorPlan {
     /// How far from the broker it stands.
     #[serde(with = "crate::schedule::text::span")]
     pub lag: Duration,
+    /// It is of a newer version, and says more than this one understands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub speaks_newer: bool,
 }
 
 /// One worker process and its clock.
@@ -114,6 +117,9 @@ pub struct WorkerPlan {
     pub starts_at: Moment,
     /// Whether it remembers the incarnation before it.
     pub remembers: bool,
+    /// It is of a newer version, and says more than this one understands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub speaks_newer: bool,
 }
 
 /// One customer.
@@ -381,13 +387,16 @@ pub enum Blow {
         #[serde(with = "crate::schedule::text::span")]
         down: Duration,
     },
-    /// A worker and its children are not scheduled.
+    /// A worker is not scheduled.
     PauseWorker {
         /// Which.
         place: usize,
         /// For this long.
         #[serde(with = "crate::schedule::text::span")]
         length: Duration,
+        /// Its children and their guards go on.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        alone: bool,
     },
     /// What is sent to a worker is slow, and then nothing that it sends arrives.
     FadeWorker {
@@ -440,6 +449,20 @@ pub enum Operation {
     Remove {
         /// Whose id.
         place: usize,
+    },
+    /// Cancel everything of a customer.
+    CancelAll {
+        /// By its place.
+        customer: usize,
+    },
+    /// Give a customer other limits.
+    ChangeLimits {
+        /// By its place.
+        customer: usize,
+        /// Most open attempts.
+        max_running: u32,
+        /// Most workloads in the queue.
+        max_queued: u64,
     },
 }
 

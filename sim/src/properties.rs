@@ -18,30 +18,39 @@ mod generations_obeyed;
 mod healthy_only;
 mod idempotency;
 mod lease_held;
+mod ledger;
 mod legal_moves;
 mod limits;
+mod linear;
 mod one_attempt;
 mod over_before_next;
 mod placement;
 mod read_your_writes;
 mod retries;
+mod same_effects;
+mod sight;
 mod silence_heard;
+mod tenants;
 mod term_is_over;
 mod told_after_commit;
 mod truth;
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     clock::{Clock, Moment},
-    message::WorkerRequest,
-    model::store::{Change, Store},
+    message::Said,
+    model::store::{Change, CounterRow, Store},
     plan::Plan,
     trace::Trace,
     worker::Deed,
     world::{ApiAnswer, Call},
 };
+use ledger::Ledger;
 use niyanta_core::{
     Config, Effect, Event,
-    ids::{Generation, Incarnation},
+    ids::{CustomerId, Generation, Incarnation},
     time::{Duration, Timestamp},
 };
 use std::fmt;
@@ -56,6 +65,8 @@ pub enum Observation<'a> {
         place: usize,
         /// With what.
         config: &'a Config,
+        /// By its clock.
+        local: Timestamp,
     },
     /// A coordinator's process is gone.
     CoordinatorGone {
@@ -96,12 +107,12 @@ pub enum Observation<'a> {
         /// The effect.
         effect: &'a Effect,
     },
-    /// A worker's request reached a coordinator's process, read or not.
-    RequestReached {
+    /// A worker's words reached a coordinator's process, read or not.
+    WordReached {
         /// Where.
         place: usize,
-        /// The request.
-        request: &'a WorkerRequest,
+        /// What.
+        said: &'a Said,
     },
     /// The database goes on from a copy that misses the last commits.
     FailedOver {
@@ -121,10 +132,13 @@ pub enum Observation<'a> {
         incarnation: &'a Incarnation,
         /// Its clock.
         clock: Clock,
-        /// The end of its lease by that clock.
-        lease_until: Timestamp,
         /// What.
         deed: &'a Deed,
+    },
+    /// A worker's process was not scheduled for a while, and is again.
+    WorkerResumed {
+        /// Where.
+        place: usize,
     },
     /// A worker has done what it had to.
     WorkerStands {
@@ -132,8 +146,6 @@ pub enum Observation<'a> {
         place: usize,
         /// Its clock.
         clock: Clock,
-        /// The end of its lease by that clock.
-        lease_until: Timestamp,
     },
     /// A worker's process is gone, with all its children.
     WorkerGone {
@@ -142,12 +154,17 @@ pub enum Observation<'a> {
         /// Which start of it.
         incarnation: &'a Incarnation,
     },
+    /// A client or an operator made a call to the API.
+    CallBegun {
+        /// Which call.
+        call: &'a Call,
+    },
     /// The API answered a call.
     CallAnswered {
         /// Which call.
         call: &'a Call,
         /// What it said.
-        answer: ApiAnswer,
+        answer: &'a ApiAnswer,
     },
     /// A process asks to be woken at the same moment again and again.
     Spins {
@@ -174,8 +191,17 @@ pub(crate) struct View<'a> {
     pub(crate) store: &'a Store,
     /// What truly runs.
     pub(crate) truth: &'a Truth,
+    /// What the commits add up to, this one included.
+    pub(crate) ledger: &'a Ledger,
     /// The run's plan.
     pub(crate) plan: &'a Plan,
+}
+
+impl<'a> View<'a> {
+    /// A customer's row.
+    pub(crate) fn customer(self, id: CustomerId) -> Option<&'a CounterRow> {
+        self.store.customers().find(|row| row.limits.id == id)
+    }
 }
 
 /// One property.
@@ -220,6 +246,7 @@ macro_rules! properties {
             loses_commits: bool,
             steps_clock: bool,
             truth: Truth,
+            ledger: Ledger,
             violation: Option<Violation>,
             $($field: $type,)+
         }
@@ -233,6 +260,7 @@ macro_rules! properties {
                     loses_commits: plan.loses_commits(),
                     steps_clock: plan.steps_clock(),
                     truth: Truth::default(),
+                    ledger: Ledger::default(),
                     violation: None,
                     $($field: <$type>::default(),)+
                 }
@@ -252,8 +280,11 @@ macro_rules! properties {
                 if self.violation.is_some() {
                     return;
                 }
-                let truth = &self.truth;
-                let view = View { now, store, truth, plan: &self.plan };
+                if let Observation::Committed { change } = observation {
+                    self.ledger.note(store, change);
+                }
+                let (truth, ledger) = (&self.truth, &self.ledger);
+                let view = View { now, store, truth, ledger, plan: &self.plan };
                 let mut found = general(observation).err().map(|what| (general_name(observation), what));
                 $(
                     let holds = (!self.loses_commits || outlives_loss(<$type as Property>::NAME))
@@ -264,12 +295,18 @@ macro_rules! properties {
                             .map(|what| (<$type as Property>::NAME, what));
                     }
                 )+
-                self.truth.observe(observation);
+                self.truth.observe(now, observation);
                 if let Some((property, what)) = found {
                     let step = trace.steps();
                     trace.tell(now, property, || format!("VIOLATED: {what}"));
                     self.violation = Some(Violation { property, at: now, step, what });
                 }
+            }
+
+            /// Until when the worker at a place may run anything, by its own clock.
+            #[must_use]
+            pub(crate) fn lease_until(&self, place: usize) -> Timestamp {
+                self.truth.lease_until(place)
             }
 
             /// The first that did not hold.
@@ -305,10 +342,12 @@ properties! {
     p14: healthy_only::HealthyOnly,
     p15: silence_heard::SilenceHeard,
     p16: audit_trail::AuditTrail,
+    p18: tenants::Tenants,
     p19: read_your_writes::ReadYourWrites,
     p21: placement::Placement,
-    p23: fair_order::FairOrder,
+    p20: same_effects::SameEffects,
     p22: retries::Retries,
+    p23: fair_order::FairOrder,
 }
 
 /// Whether it holds although the database lost commits; the others are measured then.

@@ -6,7 +6,8 @@
 mod words;
 
 pub use words::{
-    answer, api_answer, ask, batch, blow, effect, event, message, reply, request, statement,
+    answer, api_answer, ask, batch, blow, deed, effect, event, message, reply, request, said,
+    statement,
 };
 
 use crate::{Plan, decision::Who, properties::Violation, schedule::text::print_span};

@@ -66,6 +66,16 @@ impl Trace {
         value.hash(&mut Folder(self));
     }
 
+    /// Folds bytes into the hash.
+    pub fn fold_bytes(&mut self, bytes: &[u8]) {
+        self.fold(u64::try_from(bytes.len()).unwrap_or(0));
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.fold(u64::from_le_bytes(word));
+        }
+    }
+
     /// Folds what prints into the hash.
     pub fn fold_debug(&mut self, value: &dyn fmt::Debug) {
         // Writing into a hash cannot fail.

@@ -1,38 +1,31 @@
-//! A worker that keeps the contract: one process of it, as a machine without I/O.
+//! A worker: the production machine of the reference worker, and the children that it runs.
 //!
-//! It counts its lease from the sending of the last answered heartbeat, ends everything that it runs
-//! before the lease's end, compares generations, repeats its requests, and after a pause does
-//! nothing before it has stopped what is no longer its own. The world carries its messages and reads
-//! its clock. What truly runs is told as [`Deed`]s.
+//! Owns what the machine's shell would own: the machine, its settings and its children's scripts.
+//! Decides nothing about leases, reports or registration: that is [`runtime::worker::machine`]'s,
+//! fed with the bytes that arrive and asked what to do. Properties do not look in here: they see
+//! [`Deed`]s, which are what somebody beside the machine could note down.
 
-mod lease;
-mod requests;
-mod run;
+mod child;
 
-pub use run::{Phase, RUN_LONGEST_MS, Run};
+pub use child::{Child, End, KILL_LONGEST, RUN_LONGEST, Script, Stage, StopManner};
 
 use crate::{
-    decision::{Decider, Rng, Streams},
-    message::{Answered, Command, Message, Order, WorkerRequest},
+    message::{Answered, Command, Said},
+    trace::Trace,
 };
-use lease::Lease;
 use niyanta_core::{
-    ReplyStatus, StopOrder, WorkerMessage,
-    fleet::ReportedStatus,
-    ids::{Attempt, Generation, Incarnation, MessageSequence, WorkerId, WorkloadId, WorkloadType},
+    ids::{Attempt, Generation, Incarnation, WorkerId, WorkloadId, WorkloadType},
     scheduling::Tags,
-    time::{Duration, Timestamp},
-    workload::Cause,
+    time::{Timestamp, WallTime},
 };
-use requests::Unanswered;
+use runtime::worker::machine::{Action, Event, Machine, Settings};
 use serde::{Deserialize, Serialize};
-use sim_probes::{Bug, is_planted};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-/// What a deployment says of a worker.
+/// What a worker process is told by its deployment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Profile {
@@ -48,197 +41,194 @@ pub struct Profile {
     pub tags: Tags,
 }
 
-/// What a worker truly did.
-#[derive(Debug, Clone, Hash)]
+/// What a worker truly heard, said and did.
+#[derive(Debug, Clone)]
 pub enum Deed {
-    /// Sends this to the coordinators.
-    Send(Arc<WorkerRequest>),
-    /// Obeyed a command or an answer of this term, having seen a higher one or not.
-    Obeyed {
+    /// It sent this to the coordinators.
+    Said(Arc<Said>),
+    /// An answer to a request of this incarnation was read.
+    HeardAnswer(Arc<Answered>),
+    /// A command for this incarnation was read.
+    HeardCommand(Arc<Command>),
+    /// `leader.elected` was read.
+    HeardElected(Generation),
+    /// What was read last came from this term, a higher one had been read before, and something
+    /// came of it all the same.
+    ObeyedOld {
         /// The term that spoke.
         generation: Generation,
-        /// The highest seen before.
+        /// The highest read before.
         seen: Generation,
     },
-    /// Began to run an attempt.
-    Began(WorkloadId, Attempt),
-    /// An attempt came to its own end; it is reported from now on.
-    Finished(WorkloadId, Attempt, Finish),
-    /// An attempt runs no more.
+    /// A child began to run an attempt.
+    Began {
+        /// Which workload.
+        workload: WorkloadId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// It goes on when the lease ends.
+        outlives_lease: bool,
+    },
+    /// A child came to its own end.
+    Finished {
+        /// Which workload.
+        workload: WorkloadId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// It did its work.
+        completed: bool,
+    },
+    /// A child is being killed.
+    Killing(WorkloadId, Attempt),
+    /// A child runs no more.
     Ended(WorkloadId, Attempt),
-    /// The process ends; `deregistered` when it said goodbye and was answered.
+    /// The process ends because it wants to.
     Exit {
-        /// It left on purpose.
-        deregistered: bool,
+        /// The leader refused it.
+        refused: bool,
     },
 }
 
-/// How an attempt ended by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Finish {
-    /// It did its work.
-    Completed,
-    /// It failed.
-    Failed,
+impl Deed {
+    /// Folds it into the hash of a run.
+    pub fn fold_into(&self, trace: &mut Trace) {
+        let of = |workload: &WorkloadId, attempt: &Attempt| {
+            let low = u64::try_from(workload.0 & u128::from(u64::MAX)).unwrap_or(0);
+            low ^ u64::from(attempt.0) << 48
+        };
+        match self {
+            Self::Said(said) => {
+                trace.fold(1);
+                trace.fold_bytes(&said.bytes);
+            }
+            Self::HeardAnswer(answered) => {
+                trace.fold(2);
+                trace.fold(answered.sequence.0);
+            }
+            Self::HeardCommand(command) => {
+                trace.fold(3);
+                trace.fold(command.generation.0);
+            }
+            Self::HeardElected(generation) => {
+                trace.fold(4);
+                trace.fold(generation.0);
+            }
+            Self::ObeyedOld { generation, .. } => {
+                trace.fold(5);
+                trace.fold(generation.0);
+            }
+            Self::Began {
+                workload, attempt, ..
+            } => {
+                trace.fold(6);
+                trace.fold(of(workload, attempt));
+            }
+            Self::Finished {
+                workload, attempt, ..
+            } => {
+                trace.fold(7);
+                trace.fold(of(workload, attempt));
+            }
+            Self::Killing(workload, attempt) => {
+                trace.fold(8);
+                trace.fold(of(workload, attempt));
+            }
+            Self::Ended(workload, attempt) => {
+                trace.fold(9);
+                trace.fold(of(workload, attempt));
+            }
+            Self::Exit { refused } => {
+                trace.fold(10);
+                trace.fold(u64::from(*refused));
+            }
+        }
+    }
 }
 
-/// One process of a worker.
+/// One process of a worker, with its children.
 #[derive(Debug)]
 pub struct Worker {
-    place: usize,
     profile: Profile,
-    incarnation: Incarnation,
-    replaces: Option<Incarnation>,
-    rng: Rng,
+    machine: Machine,
+    /// The highest term that it has read of.
     seen: Generation,
-    sequence: MessageSequence,
-    next_message: u64,
-    standing: Standing,
-    lease: Lease,
-    next_beat: Timestamp,
-    runs: BTreeMap<WorkloadId, Run>,
-    known: BTreeMap<WorkloadId, Attempt>,
-    unanswered: BTreeMap<u64, Unanswered>,
-    deeds: Vec<Deed>,
-}
-
-/// Where it stands with the coordinators.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// Has asked to be registered.
-    Registering,
-    /// Was told to ask again at this moment.
-    Waiting(Timestamp),
-    /// Is registered.
-    Registered,
-    /// Is stopping itself.
-    Leaving,
-    /// Has said goodbye.
-    SaidGoodbye,
-    /// Is over: the process exits.
-    Over,
+    /// When its guards kill what dies with the lease, whether or not it is scheduled.
+    pub guarded_until: Timestamp,
+    /// What truly runs.
+    pub children: BTreeMap<(WorkloadId, Attempt), Child>,
 }
 
 impl Worker {
-    /// A process that starts now.
+    /// A process that has not said anything yet.
     #[must_use]
     pub fn start(
-        now: Timestamp,
-        place: usize,
         profile: Profile,
         incarnation: Incarnation,
         replaces: Option<Incarnation>,
         seed: u64,
     ) -> Self {
-        let mut worker = Self {
-            place,
-            profile,
+        let settings = Settings {
+            worker: profile.worker.clone(),
             incarnation,
+            capabilities: profile.capabilities.clone(),
+            capacity: profile.capacity,
+            tags: profile
+                .tags
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .collect(),
+            version: "sim".to_owned(),
             replaces,
-            rng: Streams::new(seed).stream("jitter", 0),
-            seen: Generation::ZERO,
-            sequence: MessageSequence::ZERO,
-            next_message: 0,
-            standing: Standing::Registering,
-            lease: Lease::default(),
-            next_beat: Timestamp::MAX,
-            runs: BTreeMap::new(),
-            known: BTreeMap::new(),
-            unanswered: BTreeMap::new(),
-            deeds: Vec::new(),
+            seed,
         };
-        worker.register(now);
-        worker
-    }
-
-    /// What it did since the last call.
-    pub fn take_deeds(&mut self) -> Vec<Deed> {
-        std::mem::take(&mut self.deeds)
-    }
-
-    /// A message came. The lease is looked at first: whoever wakes late does nothing but stop.
-    pub fn hear(&mut self, now: Timestamp, message: &Message, decider: &mut Decider) {
-        self.end_what_must(now);
-        match message {
-            Message::Reply(answer) => self.on_answer(now, answer, decider),
-            Message::Command(command) => self.on_command(now, command, decider),
-            Message::LeaderElected(generation) => self.on_elected(now, *generation),
-            Message::Request(_)
-            | Message::LeaderResigned(_)
-            | Message::WorkloadsHinted(_)
-            | Message::WorkersHinted
-            | Message::CustomersHinted(_)
-            | Message::Probe { .. } => {}
+        Self {
+            profile,
+            machine: Machine::new(settings),
+            seen: Generation::ZERO,
+            guarded_until: Timestamp::ZERO,
+            children: BTreeMap::new(),
         }
     }
 
-    /// Time passed.
-    pub fn wake(&mut self, now: Timestamp) {
-        self.end_what_must(now);
-        if let Standing::Waiting(until) = self.standing
-            && until <= now
-        {
-            self.register(now);
-        }
-        self.advance_runs(now);
-        if self.next_beat <= now && self.is_registered() {
-            self.beat(now);
-        }
-        self.repeat_requests(now);
-        if self.standing == Standing::Leaving && self.runs.is_empty() {
-            self.standing = Standing::SaidGoodbye;
-            self.ask(now, WorkerMessage::Deregister, None);
+    /// Hands something to the machine.
+    pub fn handle(
+        &mut self,
+        now: Timestamp,
+        wall: WallTime,
+        event: Event,
+        actions: &mut Vec<Action>,
+    ) {
+        self.machine.handle(now, wall, event, actions);
+    }
+
+    /// Notes that a word of this term was read; gives the highest read before.
+    pub fn note_generation(&mut self, generation: Generation) -> Generation {
+        let before = self.seen;
+        self.seen = before.max(generation);
+        before
+    }
+
+    /// What an outsider can see of the machine beside its actions.
+    #[must_use]
+    pub fn face(&self) -> Face {
+        Face {
+            deadline: self.machine.next_deadline(),
+            running: self.machine.running().collect(),
+            registered: self.machine.is_registered(),
+            incarnation: self.machine.incarnation().clone(),
         }
     }
 
     /// When it must be woken next.
     #[must_use]
-    pub fn next_wake(&self) -> Timestamp {
-        let mut next = self.next_run_step();
-        if self.is_registered() {
-            next = next.min(self.next_beat);
-        }
-        if let Standing::Waiting(until) = self.standing {
-            next = next.min(until);
-        }
-        let outlives = is_planted(Bug::WorkerOutlivesLease);
-        if !outlives && self.runs.values().any(Run::ends_with_lease) {
-            next = next.min(self.lease.kill_at());
-        }
-        let repeat = self.unanswered.values().filter_map(Unanswered::next_send);
-        repeat.fold(next, Timestamp::min)
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.machine.next_deadline()
     }
 
-    /// It is asked to stop (SIGTERM).
-    pub fn leave(&mut self, now: Timestamp, decider: &mut Decider) {
-        if self.standing != Standing::Registered {
-            return;
-        }
-        self.standing = Standing::Leaving;
-        let running: Vec<_> = self
-            .runs
-            .iter()
-            .map(|(id, run)| (*id, run.attempt))
-            .collect();
-        for (workload, attempt) in running {
-            self.stop(
-                now,
-                StopOrder {
-                    workload,
-                    attempt,
-                    cause: Cause::Drained,
-                    deadline: Duration::from_secs(5),
-                },
-                decider,
-            );
-        }
-        self.beat(now);
-    }
-
-    /// This start of the process.
+    /// This start of it, as the leader knows it.
     #[must_use]
     pub const fn incarnation(&self) -> &Incarnation {
-        &self.incarnation
+        self.machine.incarnation()
     }
 
     /// What the deployment says of it.
@@ -246,170 +236,13 @@ impl Worker {
     pub const fn profile(&self) -> &Profile {
         &self.profile
     }
+}
 
-    /// Until when, by its own clock, it may run attempts.
-    #[must_use]
-    pub const fn lease_until(&self) -> Timestamp {
-        self.lease.until()
-    }
-
-    /// What it runs or has not been answered about.
-    #[must_use]
-    pub const fn runs(&self) -> &BTreeMap<WorkloadId, Run> {
-        &self.runs
-    }
-
-    /// The highest term it has seen.
-    #[must_use]
-    pub const fn seen(&self) -> Generation {
-        self.seen
-    }
-
-    fn is_registered(&self) -> bool {
-        matches!(self.standing, Standing::Registered | Standing::Leaving)
-    }
-
-    /// True when the word of this term counts; remembers the highest.
-    fn obeys(&mut self, generation: Generation) -> bool {
-        if generation < self.seen && !is_planted(Bug::WorkerIgnoresGeneration) {
-            return false;
-        }
-        self.deeds.push(Deed::Obeyed {
-            generation,
-            seen: self.seen,
-        });
-        self.seen = self.seen.max(generation);
-        true
-    }
-
-    fn on_elected(&mut self, now: Timestamp, generation: Generation) {
-        if !self.obeys(generation) {
-            return;
-        }
-        if self.is_registered() {
-            let soon = self
-                .rng
-                .duration(Duration::ZERO, Duration::from_millis(200));
-            self.next_beat = self.next_beat.min(now.plus(soon));
-        }
-    }
-
-    fn on_command(&mut self, now: Timestamp, command: &Command, decider: &mut Decider) {
-        if self.standing == Standing::Over
-            || command.incarnation != self.incarnation
-            || !self.obeys(command.generation)
-        {
-            return;
-        }
-        match &command.order {
-            Order::Assign {
-                workload,
-                attempt,
-                heartbeat_sequence,
-            } => self.on_assign(now, workload, *attempt, *heartbeat_sequence, decider),
-            Order::Stop(order) => self.stop(now, *order, decider),
-            Order::Drain { .. } => {}
-        }
-    }
-
-    fn on_answer(&mut self, now: Timestamp, answer: &Answered, decider: &mut Decider) {
-        if answer.incarnation != self.incarnation || self.standing == Standing::Over {
-            return;
-        }
-        let Some(asked) = self.unanswered.get(&answer.message_id).cloned() else {
-            return;
-        };
-        if !self.obeys(answer.generation) {
-            return;
-        }
-        self.unanswered.remove(&answer.message_id);
-        match &answer.reply.status {
-            ReplyStatus::Ok | ReplyStatus::OkContentRefused => {
-                self.on_ok(now, &asked, answer, decider)
-            }
-            ReplyStatus::Stale => self.on_stale(&asked),
-            ReplyStatus::UnknownWorker => self.on_unknown(now, &asked),
-            ReplyStatus::IdInUse { retry_after } => {
-                self.end_everything();
-                self.standing = Standing::Waiting(now.plus(*retry_after));
-            }
-            ReplyStatus::IncarnationEnded => {
-                self.end_everything();
-                self.exit(false);
-            }
-            ReplyStatus::Refused => self.forget_reported(&asked),
-        }
-    }
-
-    fn on_ok(
-        &mut self,
-        now: Timestamp,
-        asked: &Unanswered,
-        answer: &Answered,
-        decider: &mut Decider,
-    ) {
-        match &asked.request().request.body {
-            WorkerMessage::Register { .. } => {
-                if self.standing == Standing::Registering {
-                    self.standing = Standing::Registered;
-                }
-                self.on_renewed(now, asked, answer);
-                self.schedule_beat(now);
-            }
-            WorkerMessage::Heartbeat { .. } => {
-                self.on_renewed(now, asked, answer);
-                for order in &answer.reply.stop {
-                    self.stop(now, *order, decider);
-                }
-            }
-            WorkerMessage::Deregister => self.exit(true),
-            WorkerMessage::Started { .. } | WorkerMessage::Checkpoint { .. } => {}
-            WorkerMessage::Completed { .. }
-            | WorkerMessage::Failed { .. }
-            | WorkerMessage::Stopped { .. } => self.forget_reported(asked),
-        }
-    }
-
-    fn on_renewed(&mut self, now: Timestamp, asked: &Unanswered, answer: &Answered) {
-        let from = if is_planted(Bug::WorkerLeaseFromAnswer) {
-            now
-        } else {
-            asked.first_sent()
-        };
-        let sequence = asked.request().request.sequence;
-        self.lease.renew(sequence, from, answer.reply.lease);
-        self.lease.beat_every = answer.reply.heartbeat;
-    }
-
-    fn on_unknown(&mut self, now: Timestamp, asked: &Unanswered) {
-        // The report is repeated once the registration is answered.
-        if !matches!(
-            asked.request().request.body,
-            WorkerMessage::Heartbeat { .. } | WorkerMessage::Register { .. }
-        ) {
-            self.unanswered
-                .insert(asked.request().message_id, asked.clone().delayed(now));
-        }
-        let registering = self
-            .unanswered
-            .values()
-            .any(|other| matches!(other.request().request.body, WorkerMessage::Register { .. }));
-        if !registering {
-            self.register(now);
-        }
-    }
-
-    fn exit(&mut self, deregistered: bool) {
-        self.standing = Standing::Over;
-        self.unanswered.clear();
-        self.deeds.push(Deed::Exit { deregistered });
-    }
-
-    fn reported_status(&self) -> ReportedStatus {
-        if self.standing == Standing::Leaving {
-            ReportedStatus::Draining
-        } else {
-            ReportedStatus::Healthy
-        }
-    }
+/// What can be asked of a machine: two that are equal stand the same for everybody outside.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Face {
+    deadline: Option<Timestamp>,
+    running: Vec<(WorkloadId, Attempt)>,
+    registered: bool,
+    incarnation: Incarnation,
 }

@@ -6,16 +6,17 @@
 
 mod answers;
 mod api;
+mod children;
 mod clients;
 mod database;
 mod driver;
 mod faults;
 mod healing;
+mod hearing;
 mod messages;
 mod network;
 mod node;
 mod operations;
-mod reports;
 mod workers;
 
 pub use api::{ApiAnswer, ApiAsk, Call, Caller};
@@ -33,6 +34,7 @@ use crate::{
     },
     plan::{Operation, Plan, Strike},
     properties::{Observation, Properties, Violation},
+    recovery::Recovery,
     trace::Trace,
 };
 use clients::Client;
@@ -46,7 +48,7 @@ use operations::{Operation as Asked, Pool, Sent, Transit};
 use sim_probes::Marks;
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
 };
 use workers::Host;
 
@@ -72,12 +74,16 @@ pub struct World {
     last_turn: u64,
     bad_contents: BTreeMap<(WorkloadId, Attempt), bool>,
     next_call: u64,
+    next_message: u64,
     store_stalled_until: Moment,
     store_down_until: Moment,
     store_cuts: Vec<[u32; 2]>,
     strikes: VecDeque<Strike>,
     armed: Vec<Strike>,
     is_healed: bool,
+    progress_bound: Duration,
+    led_after: Option<Duration>,
+    struck: BTreeSet<&'static str>,
     is_finished: bool,
     properties: Properties,
     trace: Trace,
@@ -146,6 +152,8 @@ pub struct Outcome {
     pub counts: Counts,
     /// The situations that it got into.
     pub reached: Marks,
+    /// How it recovered, if it did.
+    pub recovery: Option<Recovery>,
     /// The run itself, for whoever wants its story.
     pub trace: Trace,
 }
@@ -175,6 +183,16 @@ enum Occurrence {
     WakeWorker { place: usize, epoch: u32 },
     /// A pause ends.
     ResumeWorker { place: usize, epoch: u32 },
+    /// Something of a child may be due.
+    MoveChild {
+        place: usize,
+        epoch: u32,
+        key: children::Key,
+    },
+    /// The guards of a paused worker's children kill what dies with the lease.
+    GuardChildren { place: usize, epoch: u32 },
+    /// A worker's connection to the broker is back.
+    ReconnectWorker(usize),
     /// A message arrives.
     Message { to: Address, message: Message },
     /// A statement reaches the database.
@@ -301,12 +319,16 @@ impl World {
             last_turn: 0,
             bad_contents: BTreeMap::new(),
             next_call: 0,
+            next_message: 0,
             store_stalled_until: Moment::default(),
             store_down_until: Moment::default(),
             store_cuts: vec![[0, 0]; plan.coordinators.len()],
             strikes: plan.strikes.iter().cloned().collect(),
             armed: Vec::new(),
             is_healed: false,
+            progress_bound: Duration::ZERO,
+            led_after: None,
+            struck: BTreeSet::new(),
             is_finished: false,
             properties: Properties::new(&plan),
             trace: Trace::new(told),
@@ -357,6 +379,14 @@ impl World {
             hash: self.trace.hash(),
             counts: self.counts,
             reached: sim_probes::take_reached(),
+            recovery: self
+                .led_after
+                .filter(|_| self.is_finished)
+                .map(|led| Recovery {
+                    faults: self.struck,
+                    led,
+                    settled: self.counts.settled_after,
+                }),
             trace: self.trace,
         }
     }
@@ -404,6 +434,9 @@ impl World {
             Occurrence::StartWorker(place) => self.start_worker(place),
             Occurrence::WakeWorker { place, epoch } => self.wake_worker(place, epoch),
             Occurrence::ResumeWorker { place, epoch } => self.resume_worker(place, epoch),
+            Occurrence::MoveChild { place, epoch, key } => self.move_child(place, epoch, key),
+            Occurrence::GuardChildren { place, epoch } => self.guard_children(place, epoch),
+            Occurrence::ReconnectWorker(place) => self.reconnect_worker(place),
             Occurrence::Message { to, message } => self.deliver(to, message),
             Occurrence::Execute(sent) => self.execute_statement(sent),
             Occurrence::Backend {
@@ -453,15 +486,21 @@ impl World {
 
     fn observe(&mut self, observation: &Observation<'_>) {
         let now = self.now;
-        self.trace.draw(|picture| picture.observe(now, observation));
         self.properties
             .observe(now, &self.store, observation, &mut self.trace);
+        let properties = &self.properties;
+        self.trace.draw(|picture| {
+            picture.observe(now, observation, |place| properties.lease_until(place));
+        });
     }
 }
 
-/// The term that a core leads, if it does.
-fn node_term(core: &niyanta_core::Coordinator) -> Option<niyanta_core::ids::Generation> {
-    crate::machine::term(core)
+/// The term that a core leads by its clock, if it does.
+fn node_term(
+    core: &niyanta_core::Coordinator,
+    local: niyanta_core::time::Timestamp,
+) -> Option<niyanta_core::ids::Generation> {
+    crate::machine::term(core, local)
 }
 
 /// Seeds what a process draws for itself.

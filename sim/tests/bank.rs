@@ -38,14 +38,6 @@ const NOT_CAUGHT: &[(Bug, &str)] = &[
     (Bug::CursorSkipsLateCommits, "not planted yet"),
     (Bug::LateHeartbeatRevives, "not caught in the seeds tried"),
     (
-        Bug::LostReportNotRepeated,
-        "planted in the production machine: not measured",
-    ),
-    (
-        Bug::WorkerLeaseFromAnswer,
-        "planted in the production machine: not measured",
-    ),
-    (
         Bug::QuotaLeaksOnLateFailure,
         "planted in the model of the database: not measured",
     ),
@@ -62,10 +54,6 @@ const NOT_CAUGHT: &[(Bug, &str)] = &[
         "planted in the model of the database: not measured",
     ),
     (
-        Bug::KeyWithoutCustomer,
-        "planted in the model of the database: not measured",
-    ),
-    (
         Bug::AuditAfterCommit,
         "planted in the model of the database: not measured",
     ),
@@ -74,20 +62,12 @@ const NOT_CAUGHT: &[(Bug, &str)] = &[
         "planted in the model of the database: not measured",
     ),
     (
-        Bug::OrderFromAddresses,
-        "needs two cores that are fed the same stream",
-    ),
-    (
         Bug::RebuildKeepsGeneration,
         "not caught in the seeds tried since statements run in steps",
     ),
     (
         Bug::RefusedReportBlocks,
         "needs values that the model refuses by content",
-    ),
-    (
-        Bug::OlderLeaderAnswersObeyed,
-        "planted in the production machine: not measured",
     ),
     (Bug::GraceFromOwnSetting, "not caught in the seeds tried"),
     (
@@ -105,22 +85,9 @@ const NOT_CAUGHT: &[(Bug, &str)] = &[
         Bug::PriorityForgotten,
         "needs the order of service held against recomputed keys",
     ),
-    (Bug::WeightsIgnored, "needs shares held against weights"),
     (Bug::LossesUnlimited, "not caught in the seeds tried"),
     (Bug::LateTakeLeads, "not caught in the seeds tried"),
     (Bug::DeadKeepsContinuing, "not caught in the seeds tried"),
-    (
-        Bug::EndedAttemptForgotten,
-        "planted in the production machine: not measured",
-    ),
-    (
-        Bug::UnknownStopIgnored,
-        "planted in the production machine: not measured",
-    ),
-    (
-        Bug::StoppedBeforeItEnds,
-        "planted in the production machine: not measured",
-    ),
 ];
 
 fn number(name: &str, otherwise: u64) -> u64 {

@@ -14,8 +14,7 @@ use sim::{
 };
 use std::{env, thread, time::Instant};
 
-/// About a minute and a half in the test profile on two cores. Seed 14,029 shows a bug that is not mended
-/// (`docs/found-by-simulation.md`): more seeds by default when it is.
+/// Under two minutes in the test profile on two cores at rest.
 const SEEDS: u64 = 10_000;
 
 fn number(name: &str, otherwise: u64) -> u64 {

@@ -155,7 +155,7 @@ pub struct LogLine {
 }
 
 /// What `workload.assign` carries beside what core says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct AssignmentRow {
     /// Which workload.
     pub workload: WorkloadId,

@@ -82,6 +82,15 @@ fn print_counts(report: &Report, began: Instant) {
         counts.simulated.as_secs_f64() / began.elapsed().as_secs_f64(),
         counts.settled_after.as_secs_f64(),
     );
+    for row in report.recoveries.rows() {
+        let [led, late_led, last_led] = row.led.map(|time| time.as_secs_f64());
+        let [settled, late, last] = row.settled.map(|time| time.as_secs_f64());
+        println!(
+            "recovery, {}: {} runs; a leader after {led:.1} s, {late_led:.1} s, {last_led:.1} s \
+             (p50, p99, max); settled after {settled:.1} s, {late:.1} s, {last:.1} s",
+            row.class, row.runs,
+        );
+    }
     for mark in report.never_reached() {
         println!("never reached: {} ({})", mark.words(), mark.name());
     }

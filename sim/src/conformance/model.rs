@@ -509,5 +509,8 @@ fn told(answer: &Answer) -> String {
         | Answer::WhyNot { .. }
         | Answer::WishWritten(_)
         | Answer::Looked(_) => format!("half an answer: {answer:?}"),
+        Answer::Assignment(_) | Answer::Listed(_) | Answer::LimitsChanged => {
+            format!("no script asks for it: {answer:?}")
+        }
     }
 }

@@ -28,6 +28,8 @@ pub enum Occasion {
     WorkerStart,
     /// A report's content is written for the first time; counted for each submission.
     Report,
+    /// An attempt is killed on a worker; counted for each submission.
+    Kill,
 }
 
 impl Occasion {
@@ -42,6 +44,7 @@ impl Occasion {
         Self::Stop,
         Self::WorkerStart,
         Self::Report,
+        Self::Kill,
     ];
 
     /// Its name in schedule files.
@@ -57,6 +60,7 @@ impl Occasion {
             Self::Stop => "stop",
             Self::WorkerStart => "worker-start",
             Self::Report => "report",
+            Self::Kill => "kill",
         }
     }
 
@@ -117,6 +121,12 @@ pub enum Choice {
     RestartFate,
     /// Whether what is reported can be stored.
     ReportText,
+    /// Whether it says how far it is, and logs.
+    RunTalk,
+    /// How it takes being asked to stop.
+    StopManner,
+    /// How long the killing takes.
+    KillLength,
 }
 
 /// What a choice is between. The benign pick is always 0, or the shortest.
@@ -153,6 +163,9 @@ impl Choice {
         Self::StatementEnd,
         Self::RestartFate,
         Self::ReportText,
+        Self::RunTalk,
+        Self::StopManner,
+        Self::KillLength,
     ];
 
     /// The occasion it is an aspect of.
@@ -170,8 +183,9 @@ impl Choice {
             Self::StallDelay => Occasion::Stall,
             Self::ReadingDelay => Occasion::Reading,
             Self::CallFate | Self::CallDelay => Occasion::Call,
-            Self::RunEnd | Self::RunLength | Self::RunCheckpoint => Occasion::Run,
-            Self::StopLength => Occasion::Stop,
+            Self::RunEnd | Self::RunLength | Self::RunCheckpoint | Self::RunTalk => Occasion::Run,
+            Self::StopLength | Self::StopManner => Occasion::Stop,
+            Self::KillLength => Occasion::Kill,
             Self::WorkerRoom => Occasion::WorkerStart,
             Self::ReportText => Occasion::Report,
         }
@@ -194,7 +208,9 @@ impl Choice {
             Self::CourseDelay => "course-delay",
             Self::RestartFate => "restart",
             Self::ReportText => "text",
-            Self::RunLength | Self::StopLength => "length",
+            Self::RunLength | Self::StopLength | Self::KillLength => "length",
+            Self::RunTalk => "talk",
+            Self::StopManner => "manner",
             Self::RunCheckpoint => "checkpoint",
             Self::WorkerRoom => "room",
         }
@@ -227,7 +243,15 @@ impl Choice {
             Self::RestartFate => Values::Names(&["undone", "committed"]),
             Self::ReportText => Values::Names(&["good", "bad"]),
             Self::CallFate => Values::Names(&["arrives", "lost"]),
-            Self::RunEnd => Values::Names(&["completes", "fails-transiently", "fails-for-good"]),
+            Self::RunEnd => Values::Names(&[
+                "completes",
+                "fails-transiently",
+                "fails-for-good",
+                "hangs",
+                "completes-unspeakably",
+            ]),
+            Self::RunTalk => Values::Names(&["silent", "talks"]),
+            Self::StopManner => Values::Names(&["stops", "ignores"]),
             Self::MessageDelay
             | Self::MessageDouble
             | Self::StatementDelay
@@ -238,7 +262,8 @@ impl Choice {
             | Self::CallDelay
             | Self::RunLength
             | Self::RunCheckpoint
-            | Self::StopLength => Values::Time,
+            | Self::StopLength
+            | Self::KillLength => Values::Time,
             Self::WorkerRoom => Values::Number,
         }
     }
@@ -297,6 +322,8 @@ pub enum StatementKind {
     Beside,
     /// What the API asks for.
     Api,
+    /// What an assignment carries.
+    Assignment,
 }
 
 impl StatementKind {
@@ -309,6 +336,7 @@ impl StatementKind {
         Self::Content,
         Self::Beside,
         Self::Api,
+        Self::Assignment,
     ];
 
     /// Its name in schedule files.
@@ -322,6 +350,7 @@ impl StatementKind {
             Self::Content => "content",
             Self::Beside => "beside",
             Self::Api => "api",
+            Self::Assignment => "assignment",
         }
     }
 }
@@ -372,7 +401,9 @@ impl Who {
             Occasion::Reading => format!("c{number}"),
             Occasion::Call if self == Self::OPERATORS => "operators".to_owned(),
             Occasion::Call => format!("customer{number}"),
-            Occasion::Run | Occasion::Stop | Occasion::Report => format!("job{number}"),
+            Occasion::Run | Occasion::Stop | Occasion::Report | Occasion::Kill => {
+                format!("job{number}")
+            }
             Occasion::WorkerStart => format!("w{number}"),
         }
     }
@@ -396,7 +427,7 @@ impl Who {
             Occasion::Reading => number("c"),
             Occasion::Call if name == "operators" => Some(Self::OPERATORS),
             Occasion::Call => number("customer"),
-            Occasion::Run | Occasion::Stop | Occasion::Report => number("job"),
+            Occasion::Run | Occasion::Stop | Occasion::Report | Occasion::Kill => number("job"),
             Occasion::WorkerStart => number("w"),
         }
     }
@@ -450,7 +481,7 @@ mod tests {
         for occasion in Occasion::ALL.iter().copied() {
             for number in [0, 1, 5, 129, 2_067] {
                 let who = Who(number);
-                if matches!(occasion, Occasion::Statement | Occasion::Stall) && number % KINDS > 6 {
+                if matches!(occasion, Occasion::Statement | Occasion::Stall) && number % KINDS > 7 {
                     continue;
                 }
                 assert_eq!(Who::parse(&who.name(occasion), occasion), Some(who));

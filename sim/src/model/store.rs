@@ -36,8 +36,8 @@ pub use rows::{
 };
 pub use session::{News, Pace, SessionId, SqlError, Standing, Turn};
 pub use statement::{
-    Answer, ContentWrite, Look, RenewLease, Statement, SubmitAnswer, TakeLease, Wish, WishAnswer,
-    WishWorker,
+    Answer, AssignmentAsk, ContentWrite, Look, RenewLease, Statement, SubmitAnswer, TakeLease,
+    Wish, WishAnswer, WishWorker,
 };
 
 use crate::clock::{Moment, WallClock};

@@ -36,11 +36,27 @@ impl Plan {
         }
         self.check_errands()?;
         for (index, (_, operation)) in self.operations.iter().enumerate() {
-            let (Operation::Drain { place, .. }
-            | Operation::Undrain { place }
-            | Operation::Remove { place }) = *operation;
             let field = format!("plan.operations[{index}]");
-            below(field, place, self.workers.len(), "worker")?;
+            match *operation {
+                Operation::Drain { place, .. }
+                | Operation::Undrain { place }
+                | Operation::Remove { place } => {
+                    below(field, place, self.workers.len(), "worker")?;
+                }
+                Operation::CancelAll { customer } => {
+                    below(field, customer, self.customers.len(), "customer")?;
+                }
+                Operation::ChangeLimits {
+                    customer,
+                    max_running,
+                    max_queued,
+                } => {
+                    below(field.clone(), customer, self.customers.len(), "customer")?;
+                    if u64::from(max_running).min(max_queued) == 0 {
+                        return Err(ScheduleError::value(field, "a limit of 0", "above 0"));
+                    }
+                }
+            }
         }
         for (index, strike) in self.strikes.iter().enumerate() {
             let field = format!("plan.strikes[{index}].blow");
@@ -111,7 +127,12 @@ impl Plan {
                 return Err(ScheduleError::value(field("id"), errand.id, allowed));
             }
             match &errand.does {
-                Does::Submit { job, .. } => {
+                Does::List => {}
+                Does::Submit { job, times, .. } => {
+                    if *times == 0 {
+                        let field = field("does.submit.times");
+                        return Err(ScheduleError::value(field, 0, "above 0"));
+                    }
                     if let Affinity::Worker(place) = job.affinity {
                         below(
                             field("does.submit.job.affinity"),

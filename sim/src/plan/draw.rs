@@ -49,11 +49,12 @@ impl Plan {
             bug,
             enable_ha,
             errands: shape.errands(&mut streams.stream("plan.errands", 0), customers.len()),
+            operations: shape
+                .operations(&mut streams.stream("plan.operations", 0), customers.len()),
             customers,
             types: types(),
             rates: rates(&mut streams.stream("plan.rates", 0)),
             strikes: shape.strikes(&mut streams.stream("plan.strikes", 0)),
-            operations: shape.operations(&mut streams.stream("plan.operations", 0)),
             database_drift_ppm: drift(&mut rng),
             heal_at,
             workers,
@@ -130,6 +131,7 @@ fn coordinators(rng: &mut Rng, count: usize) -> Vec<CoordinatorPlan> {
                 } else {
                     Duration::ZERO
                 },
+                speaks_newer: rng.per_mille(150),
             }
         })
         .collect()
@@ -156,6 +158,7 @@ fn workers(rng: &mut Rng, heal_at: Moment) -> Vec<WorkerPlan> {
             clock: clock(rng),
             starts_at: Moment(starts_at),
             remembers: rng.per_mille(600) && !doubled,
+            speaks_newer: rng.per_mille(150),
         });
     }
     plans
@@ -342,7 +345,11 @@ impl Shape {
             4 => Blow::ShutDownCoordinator { who, down },
             5 => Blow::StallStore { length },
             6 => Blow::CrashWorker { place, down },
-            7 => Blow::PauseWorker { place, length },
+            7 => Blow::PauseWorker {
+                place,
+                length,
+                alone: rng.per_mille(400),
+            },
             8 => Blow::CutWorker {
                 place,
                 direction,
@@ -370,7 +377,7 @@ impl Shape {
         }
     }
 
-    fn operations(&self, rng: &mut Rng) -> Vec<(Moment, Operation)> {
+    fn operations(&self, rng: &mut Rng, customers: usize) -> Vec<(Moment, Operation)> {
         if self.workers == 0 || rng.per_mille(400) {
             return Vec::new();
         }
@@ -379,7 +386,8 @@ impl Shape {
             .map(|_| {
                 let at = Moment(rng.below(self.heal_at.0));
                 let place = rng.index(self.workers);
-                let operation = match rng.below(5) {
+                let customer = rng.index(customers);
+                let operation = match rng.below(8) {
                     0 | 1 => Operation::Drain {
                         place,
                         deadline: rng
@@ -387,7 +395,13 @@ impl Shape {
                             .then(|| rng.duration(Duration::ZERO, secs(5))),
                     },
                     2 | 3 => Operation::Undrain { place },
-                    _ => Operation::Remove { place },
+                    4 | 5 => Operation::Remove { place },
+                    6 => Operation::ChangeLimits {
+                        customer,
+                        max_running: u32::try_from(rng.between(1, 12)).unwrap_or(1),
+                        max_queued: rng.between(3, 30),
+                    },
+                    _ => Operation::CancelAll { customer },
                 };
                 (at, operation)
             })

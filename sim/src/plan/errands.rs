@@ -23,6 +23,13 @@ pub struct Errand {
     pub customer: usize,
     /// Which coordinator is asked first.
     pub via: usize,
+    /// Hangs up after this long; the coordinator goes on.
+    #[serde(
+        default,
+        with = "crate::schedule::text::optional_span",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub hangs_up_after: Option<Duration>,
     /// What for.
     pub does: Does,
 }
@@ -38,8 +45,12 @@ pub enum Does {
         /// With this `Idempotency-Key`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<u64>,
+        /// So often at once, each through another coordinator.
+        #[serde(default = "once", skip_serializing_if = "is_once")]
+        times: u8,
     },
-    /// Cancel, pause or resume what that errand submitted; nothing if the client knows of none.
+    /// Cancel, pause or resume what that errand submitted, also if it is another customer's; nothing
+    /// if nobody was told of it.
     Wish {
         /// Which errand.
         of: u16,
@@ -47,11 +58,26 @@ pub enum Does {
         #[serde(with = "crate::schedule::text")]
         desired: Desired,
     },
-    /// Read what that errand submitted; nothing if the client knows of none.
+    /// Read what that errand submitted, also if it is another customer's; nothing if nobody was told
+    /// of it.
     Get {
         /// Which errand.
         of: u16,
     },
+    /// Read all that the customer has.
+    List,
+}
+
+const fn once() -> u8 {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_once(times: &u8) -> bool {
+    *times == 1
 }
 
 /// A workload as it is submitted.
@@ -125,13 +151,22 @@ impl Shape {
             at = at.plus(rng.duration(pace / 2, pace * 3 / 2));
             let id = u16::try_from(errands.len()).unwrap_or(u16::MAX);
             let about = rng.pick(&submitted).copied();
-            let does = match (about, rng.below(10)) {
-                (Some(of), 6..=9) => match rng.below(8) {
+            let others = errands.iter().filter(|other| {
+                other.customer != customer && matches!(other.does, Does::Submit { .. })
+            });
+            let others: Vec<u16> = others.map(|other| other.id).collect();
+            let about = match rng.pick(&others) {
+                Some(other) if rng.per_mille(60) => Some(*other),
+                Some(_) | None => about,
+            };
+            let does = match (about, rng.below(20)) {
+                (Some(of), 11..=18) => match rng.below(9) {
                     0..=2 => wish(of, Desired::Cancel),
                     3 | 4 => wish(of, Desired::Pause),
                     5 | 6 => wish(of, Desired::Run),
                     _ => Does::Get { of },
                 },
+                (_, 19) => Does::List,
                 _ => {
                     submitted.push(id);
                     Does::Submit {
@@ -141,11 +176,20 @@ impl Shape {
                             // Sometimes a key is used again on purpose.
                             next_key - u64::from(rng.per_mille(150) && next_key > 1)
                         }),
+                        times: match rng.below(12) {
+                            0 => 2,
+                            1 => 3,
+                            _ => 1,
+                        },
                     }
                 }
             };
             let via = rng.index(self.coordinators);
+            let hangs_up_after = rng
+                .per_mille(60)
+                .then(|| rng.duration(Duration::from_millis(1), Duration::from_millis(400)));
             errands.push(Errand {
+                hangs_up_after,
                 id,
                 at,
                 customer,

@@ -66,6 +66,7 @@ const fn coordinator() -> CoordinatorPlan {
         backoff_cap: secs(2),
         loss_limit: 3,
         lag: Duration::ZERO,
+        speaks_newer: false,
     }
 }
 
@@ -85,6 +86,7 @@ fn worker(place: u64) -> WorkerPlan {
         clock: clock(),
         starts_at: Moment::default().plus(Duration::from_millis(100 * place)),
         remembers: true,
+        speaks_newer: false,
     }
 }
 
@@ -108,6 +110,7 @@ fn errand(id: u16) -> Errand {
         at: Moment::default().plus(secs(1) + Duration::from_millis(300) * u32::from(id)),
         customer: usize::from(id % 2),
         via: usize::from(id % 3),
+        hangs_up_after: None,
         does: Does::Submit {
             job: Job {
                 workload_type,
@@ -119,6 +122,7 @@ fn errand(id: u16) -> Errand {
                 run_after: None,
             },
             key: None,
+            times: 1,
         },
     }
 }

@@ -20,7 +20,7 @@ use super::{
     store::{Database, Witness},
 };
 use crate::{
-    clock::Moment,
+    clock::{Clock, Moment},
     model::store::{Change, LeaseStep, Store as Model},
     plan::Plan,
     properties::{Observation, Properties, Violation},
@@ -31,7 +31,7 @@ use niyanta_core::{
     time::Duration,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -53,14 +53,16 @@ struct Seen {
     counts: Counts,
     leader: Option<(Incarnation, Generation)>,
     /// Submissions that were denied, by the label they carried.
-    denied: BTreeMap<u64, crate::world::Call>,
+    denied: BTreeSet<u64>,
     /// What submissions made, by the label they carried.
     made: BTreeMap<u64, WorkloadId>,
     last_call: u64,
     /// Where each living coordinator's process is.
     places: BTreeMap<Incarnation, usize>,
-    /// Where each worker is.
-    worker_places: BTreeMap<WorkerId, usize>,
+    /// Submissions, by the label they carry.
+    asked: BTreeMap<u64, Asked>,
+    /// Where each worker is, and its clock.
+    worker_places: BTreeMap<WorkerId, (usize, Clock)>,
     /// The incarnation that is alive at each worker's place.
     workers: BTreeMap<usize, Incarnation>,
 }
@@ -104,9 +106,10 @@ impl Checker {
             now: Moment::default(),
             counts: Counts::default(),
             leader: None,
-            denied: BTreeMap::new(),
+            denied: BTreeSet::new(),
             made: BTreeMap::new(),
             last_call: 0,
+            asked: BTreeMap::new(),
             places: BTreeMap::new(),
             worker_places: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -248,7 +251,7 @@ impl Seen {
             }
             Change::Batch { .. } => self.counts.batches += 1,
             Change::Submitted { .. } => self.counts.submissions += 1,
-            Change::Lease { .. } | Change::Wished { .. } => {}
+            Change::Lease { .. } | Change::Wished { .. } | Change::Limited { .. } => {}
         }
     }
 }

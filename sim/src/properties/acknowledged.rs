@@ -24,7 +24,7 @@ impl Property for Acknowledged {
 
     fn observe(&mut self, view: View<'_>, observation: &Observation<'_>) -> Result<(), String> {
         match observation {
-            Observation::CallAnswered { call, answer } => self.note(view, call, *answer),
+            Observation::CallAnswered { call, answer } => self.note(view, call, answer),
             Observation::Committed {
                 change: Change::Submitted { workload, .. },
             } if self.denied.contains(workload) => {
@@ -45,26 +45,33 @@ impl Property for Acknowledged {
 }
 
 impl Acknowledged {
-    fn note(&mut self, view: View<'_>, call: &Call, answer: ApiAnswer) -> Result<(), String> {
+    fn note(&mut self, view: View<'_>, call: &Call, answer: &ApiAnswer) -> Result<(), String> {
         match (&call.ask, answer) {
-            (ApiAsk::Submit { .. }, ApiAnswer::Submitted(workload)) => {
-                self.submitted.insert(workload);
-                check_there(view, workload)
-            }
-            (ApiAsk::Submit { .. }, answer) if answer.denies() => {
-                let Some(made) = call.made else { return Ok(()) };
-                self.denied.insert(made);
-                match view.store.workload(made) {
-                    Some(_) => Err(format!("{made} is there, and was answered {answer:?}")),
-                    None => Ok(()),
+            (ApiAsk::Submit { row, .. }, ApiAnswer::Submitted(workload)) => {
+                self.submitted.insert(*workload);
+                if row.id != *workload {
+                    // It was answered with what its key had made before: it makes nothing itself.
+                    self.deny(view, row.id, answer)?;
                 }
+                check_there(view, *workload)
+            }
+            (ApiAsk::Submit { row, .. }, answer) if answer.denies() => {
+                self.deny(view, row.id, answer)
             }
             (ApiAsk::Wish { workload, .. }, ApiAnswer::Wished { revision, .. }) => {
                 let last = self.wished.entry(*workload).or_default();
-                *last = revision.max(*last);
-                check_wished(view, *workload, revision)
+                *last = (*revision).max(*last);
+                check_wished(view, *workload, *revision)
             }
             _ => Ok(()),
+        }
+    }
+
+    fn deny(&mut self, view: View<'_>, made: WorkloadId, answer: &ApiAnswer) -> Result<(), String> {
+        self.denied.insert(made);
+        match view.store.workload(made) {
+            Some(_) => Err(format!("{made} is there, and was answered {answer:?}")),
+            None => Ok(()),
         }
     }
 

@@ -1,11 +1,8 @@
 //! P12: used capacity is the open attempts of a worker, and no assignment takes it above the total.
 
-use super::{Observation, Property, View};
-use crate::model::store::{Change, Store};
-use niyanta_core::{
-    batch::WorkloadWrite,
-    ids::{CustomerId, WorkerId},
-};
+use super::{Observation, Property, View, ledger::opens};
+use crate::model::store::Change;
+use niyanta_core::ids::{CustomerId, WorkerId};
 
 /// P12.
 #[derive(Default)]
@@ -21,40 +18,37 @@ impl Property for Capacity {
             } => {
                 for write in batch.workloads.iter().filter(|write| opens(write)) {
                     if let Some((worker, _)) = &write.to.worker {
-                        check_worker(view.store, worker)?;
+                        check_worker(view, worker)?;
                     }
                 }
-                for write in &batch.counters {
-                    check_customer(view.store, write.customer)?;
+                // Every customer that is moved, whether the batch counts it or not.
+                let moved = batch.workloads.iter().map(|write| write.customer);
+                let counted = batch.counters.iter().map(|write| write.customer);
+                let mut last = None;
+                for customer in moved.chain(counted) {
+                    if last.replace(customer) != Some(customer) {
+                        check_customer(view, customer)?;
+                    }
                 }
                 Ok(())
             }
             Observation::Settled => view
-                .store
+                .ledger
                 .customers()
-                .try_for_each(|row| check_customer(view.store, row.limits.id)),
+                .try_for_each(|(customer, _)| check_customer(view, customer)),
             _ => Ok(()),
         }
     }
 }
 
-/// A write that opens an attempt.
-pub(super) fn opens(write: &WorkloadWrite) -> bool {
-    write.to.attempt > write.from_attempt && write.to.status.has_open_attempt()
-}
-
-fn check_worker(store: &Store, worker: &WorkerId) -> Result<(), String> {
-    let Some(found) = store.worker(worker) else {
+fn check_worker(view: View<'_>, worker: &WorkerId) -> Result<(), String> {
+    let Some(found) = view.store.worker(worker) else {
         return Err(format!("an assignment to {worker}, which is not there"));
     };
     let record = &found.row.record;
-    let used = store
-        .open_workloads()
-        .filter(|found| {
-            let holder = found.row.leader.worker.as_ref();
-            holder.is_some_and(|(id, inc)| id == worker && *inc == record.incarnation)
-        })
-        .count();
+    let open = view.ledger.open_on(worker);
+    let used = open.filter(|(_, incarnation)| **incarnation == record.incarnation);
+    let used = used.count();
     let total = usize::try_from(record.capacity).unwrap_or(usize::MAX);
     if used > total {
         return Err(format!(
@@ -64,16 +58,16 @@ fn check_worker(store: &Store, worker: &WorkerId) -> Result<(), String> {
     Ok(())
 }
 
-fn check_customer(store: &Store, customer: CustomerId) -> Result<(), String> {
-    let Some(row) = store.customer(customer) else {
+fn check_customer(view: View<'_>, customer: CustomerId) -> Result<(), String> {
+    let Some(row) = view.customer(customer) else {
         return Ok(());
     };
-    let running = i64::try_from(row.tally.open).unwrap_or(i64::MAX);
-    let left = u64::try_from(row.tally.all - row.tally.queued).unwrap_or(u64::MAX);
-    if row.running != running || row.left_queue != left {
+    let tally = view.ledger.tally(customer);
+    let running = i64::try_from(tally.running).unwrap_or(i64::MAX);
+    if row.running != running || row.left_queue != tally.left {
         return Err(format!(
-            "{customer}: running {} and left_queue {} are kept, {running} and {left} are true",
-            row.running, row.left_queue
+            "{customer}: running {} and left_queue {} are kept, {running} and {} are true",
+            row.running, row.left_queue, tally.left
         ));
     }
     Ok(())

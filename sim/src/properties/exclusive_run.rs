@@ -1,8 +1,7 @@
 //! P8: no two workers hold a valid lease for one workload; whoever wakes after its lease only stops.
 
-use super::{Observation, Property, View};
-use crate::worker::Deed;
-use niyanta_core::{ids::WorkloadId, workload::OnLeaseLoss};
+use super::{Observation, Property, View, truth::Running};
+use crate::worker::{Deed, KILL_LONGEST};
 
 /// P8.
 #[derive(Default)]
@@ -15,11 +14,23 @@ impl Property for ExclusiveRun {
         match observation {
             Observation::Worker {
                 place,
-                deed: Deed::Began(workload, attempt),
+                clock,
+                deed:
+                    Deed::Began {
+                        workload,
+                        attempt,
+                        outlives_lease,
+                    },
                 ..
             } => {
-                if is_exempt(view, *workload) {
+                if *outlives_lease {
                     return Ok(());
+                }
+                let local = clock.read(view.now);
+                if local >= view.truth.lease_until(*place) {
+                    return Err(format!(
+                        "w{place} began {workload} attempt {attempt} without a lease"
+                    ));
                 }
                 let other = view
                     .truth
@@ -32,29 +43,22 @@ impl Property for ExclusiveRun {
                     ))
                 })
             }
-            Observation::WorkerStands {
-                place,
-                clock,
-                lease_until,
-            } => {
-                if clock.read(view.now) < *lease_until {
+            Observation::WorkerStands { place, clock } => {
+                let local = clock.read(view.now);
+                if local < view.truth.lease_until(*place) {
                     return Ok(());
                 }
-                let outlived = view
-                    .truth
-                    .running_at(*place)
-                    .find(|workload| !is_exempt(view, *workload));
-                outlived.map_or(Ok(()), |workload| {
+                // Who slept through the end of its lease needs a moment for the killing.
+                let woke = view.truth.resumed_at(*place);
+                let is_waking = woke.is_some_and(|woke| view.now.since(woke) <= KILL_LONGEST);
+                let excused =
+                    |run: &Running| run.outlives_lease || (is_waking && run.dying_since.is_some());
+                let outlived = view.truth.running_at(*place).find(|(_, run)| !excused(run));
+                outlived.map_or(Ok(()), |(workload, _)| {
                     Err(format!("w{place} runs {workload} after its lease"))
                 })
             }
             _ => Ok(()),
         }
     }
-}
-
-fn is_exempt(view: View<'_>, workload: WorkloadId) -> bool {
-    view.store
-        .workload(workload)
-        .is_some_and(|found| found.row.on_lease_loss == OnLeaseLoss::Continue)
 }

@@ -1,6 +1,6 @@
 //! P14: no assignment to a worker whose committed status is not HEALTHY.
 
-use super::{Observation, Property, View, capacity::opens};
+use super::{Observation, Property, View, ledger::opens};
 use crate::model::store::Change;
 use niyanta_core::fleet::WorkerStatus;
 

@@ -31,7 +31,7 @@ impl Property for LeaseHeld {
 
     fn observe(&mut self, view: View<'_>, observation: &Observation<'_>) -> Result<(), String> {
         match observation {
-            Observation::CoordinatorStarted { place, config } => {
+            Observation::CoordinatorStarted { place, config, .. } => {
                 let shadow = Shadow {
                     incarnation: Some(config.incarnation.clone()),
                     margin: config.leader_margin(),

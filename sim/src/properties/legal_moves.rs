@@ -1,6 +1,6 @@
 //! P6: only legal transitions; a terminal status never changes.
 
-use super::{Observation, Property, View};
+use super::{Observation, Property, View, ledger::pairs};
 use crate::model::store::{Change, Moved};
 use niyanta_core::{
     batch::WorkloadWrite,
@@ -21,14 +21,8 @@ impl Property for LegalMoves {
         else {
             return Ok(());
         };
-        for moved in moved {
-            let write = batch
-                .workloads
-                .iter()
-                .find(|write| write.id == moved.workload);
-            if let Some(write) = write {
-                check(moved, write)?;
-            }
+        for (write, moved) in pairs(&batch.workloads, moved) {
+            check(moved, write)?;
         }
         Ok(())
     }
@@ -37,10 +31,9 @@ impl Property for LegalMoves {
 fn check(moved: &Moved, write: &WorkloadWrite) -> Result<(), String> {
     let mut status = moved.before.status;
     for step in &write.steps {
-        let next = reached(step.kind);
-        if !is_legal(status, next) {
-            return Err(format!("{}: {status} → {next}", write.id));
-        }
+        let Some(next) = target(status, step.kind) else {
+            return Err(format!("{}: {} from {status}", write.id, step.kind));
+        };
         status = next;
     }
     if status != write.to.status {
@@ -84,16 +77,26 @@ pub(super) const fn reached(kind: AuditKind) -> Status {
     }
 }
 
-const fn is_legal(from: Status, to: Status) -> bool {
-    match from {
-        Status::Pending => matches!(
-            to,
-            Status::Scheduled | Status::Paused | Status::Cancelled | Status::Failed
-        ),
-        Status::Scheduled => !matches!(to, Status::Scheduled),
-        Status::Running => !matches!(to, Status::Scheduled | Status::Running),
-        Status::Redistributing => !matches!(to, Status::Scheduled | Status::Redistributing),
-        Status::Paused => matches!(to, Status::Pending | Status::Cancelled),
-        Status::Completed | Status::Failed | Status::Cancelled => false,
-    }
+/// Where an event of the leader's may lead from a status: the table of the design, written down
+/// apart from core's.
+const fn target(from: Status, kind: AuditKind) -> Option<Status> {
+    let is_open = matches!(
+        from,
+        Status::Scheduled | Status::Running | Status::Redistributing
+    );
+    let is_legal = match kind {
+        AuditKind::Scheduled => matches!(from, Status::Pending),
+        AuditKind::Started => matches!(from, Status::Scheduled),
+        AuditKind::Completed => matches!(from, Status::Running | Status::Redistributing),
+        AuditKind::Failed | AuditKind::Retrying => is_open,
+        AuditKind::Redistributing => matches!(from, Status::Scheduled | Status::Running),
+        AuditKind::Requeued => matches!(from, Status::Redistributing | Status::Paused),
+        AuditKind::Paused => is_open || matches!(from, Status::Pending),
+        AuditKind::Cancelled => is_open || matches!(from, Status::Pending | Status::Paused),
+        AuditKind::Created
+        | AuditKind::PauseRequested
+        | AuditKind::CancelRequested
+        | AuditKind::ResumeRequested => false,
+    };
+    if is_legal { Some(reached(kind)) } else { None }
 }

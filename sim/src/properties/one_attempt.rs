@@ -1,10 +1,7 @@
 //! P7: at most one open attempt; a report counts only for that attempt and incarnation.
 
-use super::{Observation, Property, View};
-use crate::{
-    model::store::{Change, Moved},
-    worker::Finish,
-};
+use super::{Observation, Property, View, ledger::pairs};
+use crate::model::store::{Change, Moved};
 use niyanta_core::{
     batch::{Actor, WorkloadWrite},
     workload::AuditKind,
@@ -24,14 +21,8 @@ impl Property for OneAttempt {
         else {
             return Ok(());
         };
-        for moved in moved {
-            let write = batch
-                .workloads
-                .iter()
-                .find(|write| write.id == moved.workload);
-            if let Some(write) = write {
-                check(view, moved, write)?;
-            }
+        for (write, moved) in pairs(&batch.workloads, moved) {
+            check(view, moved, write)?;
         }
         Ok(())
     }
@@ -62,7 +53,7 @@ fn check(view: View<'_>, moved: &Moved, write: &WorkloadWrite) -> Result<(), Str
                     .or(worker);
             }
             AuditKind::Completed => {
-                if !view.truth.has_finished(id, attempt, Finish::Completed) {
+                if !view.truth.has_finished(id, attempt, true) {
                     return Err(format!("{id}: attempt {attempt} did not complete"));
                 }
                 is_open = false;

@@ -1,6 +1,6 @@
 //! P9: no terminal status, PAUSED or new attempt while an attempt is not over.
 
-use super::{Observation, Property, View};
+use super::{Observation, Property, View, ledger::pairs};
 use crate::{model::store::Change, worker::Deed};
 use niyanta_core::{
     ids::{Attempt, Incarnation, WorkloadId},
@@ -19,7 +19,7 @@ impl Property for OverBeforeNext {
             Observation::Committed {
                 change: Change::Batch { batch, moved, .. },
             } => {
-                for (moved, write) in moved.iter().zip(&batch.workloads) {
+                for (write, moved) in pairs(&batch.workloads, moved) {
                     let was_open = moved.before.status.has_open_attempt();
                     let is_open = write.to.status.has_open_attempt()
                         && write.to.attempt == moved.before.attempt;
@@ -32,7 +32,9 @@ impl Property for OverBeforeNext {
             Observation::Worker {
                 place,
                 incarnation,
-                deed: Deed::Began(workload, attempt),
+                deed: Deed::Began {
+                    workload, attempt, ..
+                },
                 ..
             } => check_begun(view, *place, incarnation, *workload, *attempt),
             _ => Ok(()),

@@ -1,12 +1,16 @@
 //! P21: every assignment satisfies type, affinity and its time at its commit.
 
-use super::{Observation, Property, View, capacity::opens};
-use crate::model::store::{Change, Store};
+use super::{
+    Observation, Property, View,
+    ledger::{opens, pairs},
+};
+use crate::model::store::Change;
 use niyanta_core::{
     ids::{WorkerId, WorkloadId},
     scheduling::Tags,
     snapshot::WorkloadRow,
     time::WallTime,
+    workload::Desired,
 };
 
 /// P21.
@@ -23,13 +27,13 @@ impl Property for Placement {
         else {
             return Ok(());
         };
-        for (moved, write) in moved.iter().zip(&batch.workloads) {
+        for (write, moved) in pairs(&batch.workloads, moved) {
             if !opens(write) {
                 continue;
             }
             if let Some((worker, _)) = &write.to.worker {
                 let backoff = moved.before.backoff_until;
-                check(view.store, write.id, worker, *time, backoff)?;
+                check(view, write.id, worker, *time, backoff)?;
             }
         }
         Ok(())
@@ -37,14 +41,16 @@ impl Property for Placement {
 }
 
 fn check(
-    store: &Store,
+    view: View<'_>,
     id: WorkloadId,
     worker: &WorkerId,
     time: WallTime,
     backoff: Option<WallTime>,
 ) -> Result<(), String> {
-    let (Some(found), Some(entry)) = (store.workload(id), store.worker(worker)) else {
-        return Ok(());
+    let (Some(found), Some(entry)) = (view.store.workload(id), view.store.worker(worker)) else {
+        return Err(format!(
+            "{id} is assigned to {worker}: one of them is not there"
+        ));
     };
     let row = &found.row;
     let record = &entry.row.record;
@@ -66,25 +72,30 @@ fn check(
     if backoff.is_some_and(|until| until > time) {
         return Err(format!("{id} is assigned within its back-off"));
     }
-    check_neighbours(store, row, worker)
+    // What was given away before the wish was seen is being stopped.
+    let goes_on = row.leader.stopping.is_none();
+    if goes_on && row.leader.wish_seen == row.wish_revision && row.desired != Desired::Run {
+        return Err(format!(
+            "{id} is assigned though it is known to be wished to {}",
+            row.desired
+        ));
+    }
+    check_neighbours(view, row, worker)
 }
 
-fn check_neighbours(store: &Store, row: &WorkloadRow, worker: &WorkerId) -> Result<(), String> {
-    let beside = store.open_workloads().filter(|other| {
-        let holder = other.row.leader.worker.as_ref();
-        other.row.id != row.id
-            && other.row.customer == row.customer
-            && holder.is_some_and(|(id, _)| id == worker)
-    });
-    for other in beside {
+fn check_neighbours(view: View<'_>, row: &WorkloadRow, worker: &WorkerId) -> Result<(), String> {
+    for (id, _) in view.ledger.open_on(worker) {
+        let Some(other) = view.store.workload(*id).map(|found| &found.row) else {
+            continue;
+        };
+        if other.id == row.id || other.customer != row.customer {
+            continue;
+        }
         let minds = |a: &WorkloadRow, b: &WorkloadRow| {
             a.affinity.anti.workload_types.contains(&b.workload_type)
         };
-        if minds(row, &other.row) || minds(&other.row, row) {
-            return Err(format!(
-                "{} is put beside {} on {worker}",
-                row.id, other.row.id
-            ));
+        if minds(row, other) || minds(other, row) {
+            return Err(format!("{} is put beside {} on {worker}", row.id, other.id));
         }
     }
     Ok(())

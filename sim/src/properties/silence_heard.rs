@@ -1,13 +1,15 @@
-//! P15: nobody is called DEAD for a silence that the leader did not listen through.
+//! P15: nothing is taken from a worker, and none is called DEAD, for a silence that the leader did
+//! not listen through.
 
 use super::{Observation, Property, View};
 use niyanta_core::{
-    Effect, Event, WorkerMessage,
-    batch::WorkerWrite,
+    Config, Effect, Event, ReplyStatus, WorkerMessage,
+    batch::{Actor, AuditDetails, Batch, WorkerWrite, WorkloadWrite},
     fleet::{WorkerDesired, WorkerStatus},
-    ids::{BatchNumber, Generation, Incarnation, WorkerId},
+    ids::{BatchNumber, Generation, Incarnation, RequestId, WorkerId},
     snapshot::WorkerRow,
     time::{Duration, Timestamp},
+    workload::Cause,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,8 +27,10 @@ struct Ear {
     last: BTreeMap<(WorkerId, Incarnation), Heard>,
     /// The last batch that was looked at.
     checked: (Generation, BatchNumber),
-    /// It listened long enough once in this term for those who said nothing in it.
-    listened_long: bool,
+    /// The longest that it listened in this term without a gap.
+    listened: Duration,
+    /// Words that renew a lease, until they are answered, and when they were read.
+    unanswered: BTreeMap<RequestId, ((WorkerId, Incarnation), Timestamp)>,
     /// Whom it was told to remove: an operator may have thought better of it since.
     removed: BTreeSet<(WorkerId, Incarnation)>,
 }
@@ -34,10 +38,16 @@ struct Ear {
 #[derive(Default, Clone, Copy)]
 struct Heard {
     at: Timestamp,
-    /// The silence was long enough once in this term.
-    was_silent: bool,
-    /// It deregistered.
+    /// When the last word was read that the leader answered otherwise than with its end.
+    renewed: Timestamp,
+    /// Its longest silence in this term that was listened through.
+    longest: Duration,
+    /// Its word was read in this term, whenever it arrived.
+    was_read: bool,
+    /// It deregistered, or another said that it replaces it.
     said_goodbye: bool,
+    /// The leader told it that it has ended: what it says renews nothing.
+    ended: bool,
 }
 
 impl Property for SilenceHeard {
@@ -45,7 +55,7 @@ impl Property for SilenceHeard {
 
     fn observe(&mut self, view: View<'_>, observation: &Observation<'_>) -> Result<(), String> {
         match observation {
-            Observation::CoordinatorStarted { place, config } => {
+            Observation::CoordinatorStarted { place, config, .. } => {
                 let ear = Ear {
                     threshold: config.worker_dead_threshold,
                     ..Ear::default()
@@ -69,18 +79,12 @@ impl Property for SilenceHeard {
                 }
                 Ok(())
             }
-            Observation::RequestReached { place, request } => {
+            Observation::WordReached { place, said } => {
                 let local = view.plan.coordinators[*place].clock.read(view.now);
-                if let Some(ear) = self.nodes.get_mut(place) {
-                    let who = &request.request;
-                    // Reports say nothing of the lease: only what renews it breaks a silence.
-                    let renews = matches!(
-                        who.body,
-                        WorkerMessage::Heartbeat { .. } | WorkerMessage::Register { .. }
-                    );
-                    if !renews {
-                        return Ok(());
-                    }
+                // Reports say nothing of the lease: only what renews it breaks a silence.
+                if let (Some(ear), Ok(who), true) =
+                    (self.nodes.get_mut(place), &said.read, said.renews_lease())
+                {
                     ear.hear((who.worker.clone(), who.incarnation.clone()), local);
                 }
                 Ok(())
@@ -113,7 +117,8 @@ impl SilenceHeard {
             Event::LeaseTaken { .. } => {
                 ear.listening_since = local;
                 ear.last.clear();
-                ear.listened_long = false;
+                ear.unanswered.clear();
+                ear.listened = Duration::ZERO;
             }
             Event::Request(request) if matches!(request.body, WorkerMessage::Deregister) => {
                 let key = (request.worker.clone(), request.incarnation.clone());
@@ -123,9 +128,33 @@ impl SilenceHeard {
             Event::Loaded {
                 rows: Some(rows), ..
             } => ear.note_removed(&rows.workers),
+            Event::Request(request)
+                if matches!(
+                    request.body,
+                    WorkerMessage::Heartbeat { .. } | WorkerMessage::Register { .. }
+                ) =>
+            {
+                if let WorkerMessage::Register {
+                    replaces: Some(replaces),
+                    ..
+                } = &request.body
+                {
+                    let key = (request.worker.clone(), replaces.clone());
+                    ear.last.entry(key).or_default().said_goodbye = true;
+                }
+                let key = (request.worker.clone(), request.incarnation.clone());
+                ear.last.entry(key.clone()).or_default().was_read = true;
+                ear.unanswered.insert(request.reply_to, (key, local));
+            }
             _ => {}
         }
         for effect in effects {
+            if let Effect::Reply { to, reply, .. } = effect {
+                ear.note_answered(*to, &reply.status);
+            }
+            if let Effect::Forget { to } = effect {
+                ear.unanswered.remove(to);
+            }
             let Effect::Persist(batch) = effect else {
                 continue;
             };
@@ -136,7 +165,10 @@ impl SilenceHeard {
             }
             ear.checked = key;
             for write in &batch.workers {
-                ear.check(view, place, local, write)?;
+                ear.check_dead(view, place, local, write)?;
+            }
+            for write in &batch.workloads {
+                ear.check_taken(view, place, local, batch, write)?;
             }
         }
         Ok(())
@@ -148,27 +180,70 @@ impl Ear {
         let removed = rows
             .iter()
             .filter(|row| row.desired == WorkerDesired::Remove);
-        let keys = removed.map(|row| (row.record.worker.clone(), row.record.incarnation.clone()));
-        self.removed.extend(keys);
+        for row in removed {
+            let worker = &row.record.worker;
+            // The row may be older than a registration that this leader has read: the wish is for it too.
+            let read = self.last.iter().filter(|(_, heard)| heard.was_read);
+            let read = read.filter(|((id, _), _)| id == worker).map(|(key, _)| key);
+            self.removed.extend(read.cloned());
+            let key = (worker.clone(), row.record.incarnation.clone());
+            self.removed.insert(key);
+        }
+    }
+
+    /// A leader may answer long after it has read.
+    fn note_answered(&mut self, to: RequestId, status: &ReplyStatus) {
+        let Some((who, read_at)) = self.unanswered.remove(&to) else {
+            return;
+        };
+        let heard = self.last.entry(who).or_default();
+        if *status == ReplyStatus::IncarnationEnded {
+            heard.ended = true;
+            heard.at = heard.renewed;
+        } else {
+            heard.renewed = read_at;
+        }
     }
 
     fn interrupt(&mut self, local: Timestamp) {
-        let (since, threshold) = (self.listening_since, self.threshold);
-        self.listened_long |= local.since(since) >= threshold;
+        let since = self.listening_since;
+        self.listened = self.listened.max(local.since(since));
         for heard in self.last.values_mut() {
-            heard.was_silent |= local.since(heard.at.max(since)) >= threshold;
+            heard.longest = heard.longest.max(local.since(heard.at.max(since)));
         }
         self.listening_since = local;
     }
 
     fn hear(&mut self, who: (WorkerId, Incarnation), local: Timestamp) {
-        let (since, threshold) = (self.listening_since, self.threshold);
+        let since = self.listening_since;
         let heard = self.last.entry(who).or_default();
-        heard.was_silent |= local.since(heard.at.max(since)) >= threshold;
-        heard.at = local;
+        heard.longest = heard.longest.max(local.since(heard.at.max(since)));
+        if !heard.ended {
+            heard.at = local;
+        }
     }
 
-    fn check(
+    /// The longest silence of a worker in this term that was listened through; whether it was heard
+    /// in it; nothing when it said goodbye.
+    fn silence(
+        &self,
+        worker: &WorkerId,
+        incarnation: &Incarnation,
+        local: Timestamp,
+    ) -> Option<(Duration, bool)> {
+        let listens = local.since(self.listening_since);
+        let Some(heard) = self.last.get(&(worker.clone(), incarnation.clone())) else {
+            return Some((self.listened.max(listens), false));
+        };
+        if heard.said_goodbye {
+            return None;
+        }
+        let now = local.since(heard.at.max(self.listening_since));
+        let was_heard = heard.was_read || heard.at > Timestamp::ZERO;
+        Some((heard.longest.max(now), was_heard))
+    }
+
+    fn check_dead(
         &self,
         view: View<'_>,
         place: usize,
@@ -188,17 +263,77 @@ impl Ear {
         if removed || was_dead {
             return Ok(());
         }
-        let heard = self.last.get(&key).copied().unwrap_or_else(|| Heard {
-            was_silent: self.listened_long,
-            ..Heard::default()
-        });
-        let silence = local.since(heard.at.max(self.listening_since));
-        if heard.was_silent || heard.said_goodbye || silence >= self.threshold {
+        let Some((silence, _)) = self.silence(&record.worker, &record.incarnation, local) else {
+            return Ok(());
+        };
+        if silence >= self.threshold {
             return Ok(());
         }
         Err(format!(
             "c{place} calls {} dead after {silence:?} of {:?}",
             record.worker, self.threshold
+        ))
+    }
+
+    /// An attempt that is called lost: its worker's lease and the margin have passed in silence,
+    /// unless that incarnation had ended otherwise.
+    fn check_taken(
+        &self,
+        view: View<'_>,
+        place: usize,
+        local: Timestamp,
+        batch: &Batch,
+        write: &WorkloadWrite,
+    ) -> Result<(), String> {
+        let is_lost = |details: &AuditDetails| {
+            matches!(
+                details,
+                AuditDetails::Stopped {
+                    cause: Cause::LeaseLost,
+                    ..
+                }
+            )
+        };
+        // Later attempts began and ended in the leader's memory: nothing was ever given to their workers.
+        let mut of_holder = write
+            .steps
+            .iter()
+            .filter(|step| step.attempt == write.from_attempt);
+        let lost =
+            of_holder.any(|step| is_lost(&step.details) && !matches!(step.actor, Actor::Worker(_)));
+        let holder = view.ledger.leader(write.id);
+        let holder = holder.and_then(|leader| leader.worker.as_ref());
+        let (true, Some((worker, incarnation))) = (lost, holder) else {
+            return Ok(());
+        };
+        let row = view.store.worker(worker).map(|found| &found.row);
+        let Some(row) = row.filter(|row| row.record.incarnation == *incarnation) else {
+            return Ok(());
+        };
+        let written = batch.workers.iter().find(|write| write.worker() == worker);
+        let replaced = written.is_some_and(|write| match write {
+            WorkerWrite::Put(record) => record.incarnation != *incarnation,
+            WorkerWrite::Remove { .. } => true,
+        });
+        let Some((silence, was_heard)) = self.silence(worker, incarnation, local) else {
+            return Ok(());
+        };
+        if replaced {
+            return Ok(());
+        }
+        let lease = Config::with_drift_margin(row.record.longest_lease);
+        let grace = if was_heard {
+            Duration::ZERO
+        } else {
+            view.store.lease().longest_ttl
+        };
+        if silence >= lease + grace {
+            return Ok(());
+        }
+        Err(format!(
+            "c{place} takes {} from {worker} after {silence:?} of {:?}",
+            write.id,
+            lease + grace
         ))
     }
 }

@@ -6,9 +6,10 @@
 
 use super::plain;
 use crate::{
-    message::{Message, Order},
+    message::{Message, Order, Said},
     model::store::{Answer, SqlError, Statement},
     plan::Blow,
+    worker::Deed,
     world::{ApiAnswer, ApiAsk},
 };
 use niyanta_core::{
@@ -17,6 +18,7 @@ use niyanta_core::{
     ids::WorkloadId,
     snapshot::{LeaseRow, Load},
 };
+use runtime::protocol::Body;
 
 /// An event of a core.
 #[must_use]
@@ -198,7 +200,17 @@ fn replied(reply: &Reply) -> String {
 /// A worker's request.
 #[must_use]
 pub fn request(request: &Request) -> String {
-    let what = match &request.body {
+    format!(
+        "{} ({}) #{}: {}",
+        request.worker,
+        request.incarnation,
+        request.sequence,
+        worker_message(&request.body)
+    )
+}
+
+fn worker_message(body: &WorkerMessage) -> String {
+    match body {
         WorkerMessage::Register {
             capacity, replaces, ..
         } => format!("register (capacity {capacity}, replaces {replaces:?})"),
@@ -233,11 +245,7 @@ pub fn request(request: &Request) -> String {
             cause,
         } => format!("stopped {workload}/{attempt} {cause}"),
         WorkerMessage::Deregister => "deregister".to_owned(),
-    };
-    format!(
-        "{} ({}) #{}: {what}",
-        request.worker, request.incarnation, request.sequence
-    )
+    }
 }
 
 /// A batch.
@@ -347,7 +355,7 @@ pub fn reply(reply: &Result<Answer, SqlError>) -> String {
 #[must_use]
 pub fn message(message: &Message) -> String {
     match message {
-        Message::Request(request) => self::request(&request.request),
+        Message::FromWorker(said) => self::said(said),
         Message::Command(command) => {
             let what = match &command.order {
                 Order::Assign {
@@ -355,8 +363,7 @@ pub fn message(message: &Message) -> String {
                     attempt,
                     heartbeat_sequence,
                 } => format!(
-                    "run {} attempt {attempt}, if heartbeat #{heartbeat_sequence} still covers it",
-                    workload.id
+                    "run {workload} attempt {attempt}, if heartbeat #{heartbeat_sequence} still covers it"
                 ),
                 Order::Stop(order) => format!(
                     "stop {} attempt {} ({}) within {:?}",
@@ -369,17 +376,96 @@ pub fn message(message: &Message) -> String {
                 command.generation, command.incarnation
             )
         }
-        Message::Reply(answer) => format!(
-            "term {} answers message {}: {}",
-            answer.generation,
-            answer.message_id,
-            replied(&answer.reply)
-        ),
-        Message::LeaderElected(generation) => format!("there is a leader of term {generation}"),
+        Message::Answer(answered) => {
+            let term = answered.generation;
+            let term = term.map_or_else(String::new, |term| format!("term {term} "));
+            let number = answered.sequence;
+            match &answered.reply {
+                Some(reply) => format!("{term}answers message {number}: {}", replied(reply)),
+                None => format!("{term}answers message {number}"),
+            }
+        }
+        Message::LeaderElected(elected) => {
+            format!("there is a leader of term {}", elected.generation)
+        }
+        Message::Unheard(_) => "something that only newer versions understand".to_owned(),
         Message::LeaderResigned(generation) => format!("the leader of term {generation} gave up"),
         Message::WorkloadsHinted(ids) => format!("something happened to {}", list(ids)),
         Message::Probe { .. } => "a probe of the broker".to_owned(),
         other => plain(other),
+    }
+}
+
+/// A worker's words.
+#[must_use]
+pub fn said(said: &Said) -> String {
+    match &said.read {
+        Ok(incoming) => {
+            let what = match &incoming.body {
+                Body::Plain(body) => worker_message(body),
+                Body::Outcome {
+                    workload,
+                    attempt,
+                    error_type,
+                    ..
+                } => match error_type {
+                    Some(error_type) => format!("failed {workload}/{attempt} {error_type}"),
+                    None => format!("completed {workload}/{attempt}"),
+                },
+                Body::Checkpoint {
+                    workload,
+                    attempt,
+                    checkpoint_sequence,
+                    ..
+                } => format!("checkpoint {checkpoint_sequence} of {workload}/{attempt}"),
+                Body::Progress {
+                    workload,
+                    attempt,
+                    percent,
+                    ..
+                } => format!("{workload}/{attempt} is {percent} % done"),
+                Body::Log {
+                    workload,
+                    attempt,
+                    lines,
+                    ..
+                } => format!("{} log lines of {workload}/{attempt}", lines.len()),
+            };
+            format!(
+                "{} ({}) #{}: {what}",
+                incoming.worker, incoming.incarnation, incoming.sequence
+            )
+        }
+        Err(malformed) => format!("something malformed: {}", malformed.problem),
+    }
+}
+
+/// What a worker heard, said or did.
+#[must_use]
+pub fn deed(deed: &Deed) -> String {
+    match deed {
+        Deed::Said(said) => format!("says {}", self::said(said)),
+        Deed::HeardAnswer(_) | Deed::HeardCommand(_) | Deed::HeardElected(_) => {
+            "takes heed of that".to_owned()
+        }
+        Deed::ObeyedOld { generation, seen } => {
+            format!("obeys term {generation}, having seen term {seen}")
+        }
+        Deed::Began {
+            workload, attempt, ..
+        } => format!("begins {workload}/{attempt}"),
+        Deed::Finished {
+            workload,
+            attempt,
+            completed,
+        } => {
+            let how = if *completed { "completed" } else { "failed" };
+            format!("{workload}/{attempt} has {how}")
+        }
+        Deed::Killing(workload, attempt) => format!("kills {workload}/{attempt}"),
+        Deed::Ended(workload, attempt) => format!("{workload}/{attempt} runs no more"),
+        Deed::Exit { refused } if *refused => "exits, because it was refused".to_owned(),
+        Deed::Exit { .. } => "exits".to_owned(),
     }
 }
 
@@ -395,6 +481,12 @@ pub fn ask(ask: &ApiAsk) -> String {
             workload, desired, ..
         } => format!("wishes {workload} to {desired}"),
         ApiAsk::Get { workload, .. } => format!("reads {workload}"),
+        ApiAsk::List { .. } => "lists everything that it has".to_owned(),
+        ApiAsk::ChangeLimits {
+            customer,
+            max_running,
+            max_queued,
+        } => format!("limits {customer} to {max_running} running and {max_queued} queued"),
         ApiAsk::WishWorker {
             worker, desired, ..
         } => format!("wishes {worker} to {desired}"),
@@ -403,13 +495,21 @@ pub fn ask(ask: &ApiAsk) -> String {
 
 /// What the API answers.
 #[must_use]
-pub fn api_answer(answer: ApiAnswer) -> String {
+pub fn api_answer(answer: &ApiAnswer) -> String {
     match answer {
         ApiAnswer::Submitted(workload) => format!("202, {workload} is there"),
         ApiAnswer::Wished { version, .. } => format!("202, wished, version {version}"),
         ApiAnswer::Got(status, desired, version) => {
             format!("200, {status}, wished to {desired}, version {version}")
         }
+        ApiAnswer::Listed(rows) => {
+            let rows = rows.iter();
+            let rows: Vec<String> = rows
+                .map(|(id, version)| format!("{id} v{version}"))
+                .collect();
+            format!("200, {}", rows.join(", "))
+        }
+        ApiAnswer::LimitsChanged => "200".to_owned(),
         ApiAnswer::WorkerWished => "202".to_owned(),
         ApiAnswer::QueueFull => "429, the queue is full".to_owned(),
         ApiAnswer::Conflict => "409, conflict".to_owned(),

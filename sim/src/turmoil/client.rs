@@ -112,7 +112,7 @@ impl Client {
                 if key.is_none() {
                     return;
                 }
-                asked = asked.again(moment());
+                asked = asked.again();
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     ports::{Checker, checker::Running},
 };
 use async_trait::async_trait;
-use niyanta_core::time::{Duration, Timestamp};
+use niyanta_core::time::Duration;
 use runtime::worker::{Context, Outcome, WorkloadHandler};
 use tokio::time::{Instant, sleep};
 
@@ -29,16 +29,11 @@ impl WorkloadHandler for SimHandler {
     }
 
     async fn run(&self, context: Context) -> Outcome {
-        let lease = context.lease();
         let running = Running::begin(
             &self.checker,
             (self.place, self.clock),
             (context.workload, context.attempt, context.generation),
-            move || {
-                lease
-                    .as_ref()
-                    .map_or(Timestamp(u64::MAX), |it| *it.borrow())
-            },
+            context.lease().is_none(),
         );
         let number = |name: &str| context.input_params[name].as_u64().unwrap_or(0);
         let length = Duration::from_millis(number("ms")).min(RUN_LONGEST);

@@ -94,10 +94,7 @@ pub(super) async fn run_coordinator(
     let incarnation: Incarnation = format!("c{place}.{start}").parse()?;
     let scenario = &shared.scenario;
     let config = config(scenario, place);
-    let core = config.to_core(incarnation.clone(), 0);
-    shared
-        .checker
-        .coordinator_started(place, &incarnation, &core);
+    shared.checker.coordinator_starts(place, &incarnation);
     let clock = HostClock(scenario.clocks[place]);
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, API_PORT)).await?;
     let address = listener.local_addr()?;
@@ -162,7 +159,7 @@ pub(super) async fn run_worker(shared: Shared, place: usize) -> HostResult {
             shutdown_timeout: STOP_WITHIN,
             ..WorkerConfig::new(worker(place).parse()?)
         };
-        shared.checker.worker_started(place, &config.worker);
+        shared.checker.worker_started(place, &config.worker, clock);
         let broker = RemoteBroker::start(
             To(BROKER, BROKER_PORT),
             Address::Worker(place),

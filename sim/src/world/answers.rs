@@ -68,6 +68,9 @@ pub(super) fn answered(answer: Answer, statement: &Statement) -> Option<Event> {
         | Answer::Content(_)
         | Answer::Created(_)
         | Answer::WhyNot { .. }
+        | Answer::Assignment(_)
+        | Answer::Listed(_)
+        | Answer::LimitsChanged
         | Answer::Submitted(_)
         | Answer::WishWritten(_)
         | Answer::Looked(_)
@@ -137,6 +140,10 @@ pub(super) fn unanswered(
         Statement::PendingReasons(_)
         | Statement::Heartbeats(_)
         | Statement::Content(_)
+        | Statement::Logs
+        | Statement::Assignment(_)
+        | Statement::List { .. }
+        | Statement::ChangeLimits { .. }
         | Statement::Submit(_)
         | Statement::Wish(_)
         | Statement::WishWorker(_)
@@ -172,8 +179,17 @@ impl World {
         match purpose {
             Purpose::Nothing => {}
             Purpose::Call(call) => self.continue_call(place, *call, outcome),
-            Purpose::Report { request, ticket } => {
-                self.finish_report(place, request, *ticket, outcome);
+            Purpose::Report { said, ticket } => {
+                self.finish_report(place, said, *ticket, outcome);
+            }
+            Purpose::Lines { said } => self.answer_lines(place, said, outcome.ok()),
+            Purpose::Assignment(effect) => {
+                // Without an answer the assignment is sent again from state.
+                if let Ok(Answer::Assignment(Some(row))) = outcome
+                    && effect.term() == self.term_of(place)
+                {
+                    self.send_assignment(place, effect, &row);
+                }
             }
             Purpose::Core => {
                 let process = self.nodes[place].process.as_ref();

@@ -13,7 +13,7 @@ use crate::{
     picture::Arrow,
     plan::Operation,
     properties::Observation,
-    story::named,
+    story::{named, plain},
 };
 use niyanta_core::{
     Event,
@@ -23,6 +23,7 @@ use niyanta_core::{
     time::Duration,
     workload::{Desired, Status},
 };
+use runtime::http::pursuit::{Next, Pursuit, Showed};
 use sim_probes::{Bug, is_planted};
 use std::{fmt, sync::Arc};
 
@@ -37,29 +38,41 @@ pub struct Call {
     pub ask: ApiAsk,
     /// The workload that a submission makes if it makes one.
     pub made: Option<WorkloadId>,
+    /// It is about what is another customer's.
+    pub trespasses: bool,
     /// A sending of its statement had an unknown outcome.
-    pub is_unknown: bool,
+    pub in_doubt: bool,
     /// When it was made.
     pub begun: Moment,
-    /// Answered 504 then.
-    pub deadline: Moment,
+    /// When a coordinator began to serve it.
+    pub(super) served: Moment,
+    /// The production's reckoning of its outcome.
+    pub(super) pursuit: Pursuit,
     pub(super) statement: Option<Statement>,
 }
 
 impl Call {
-    /// A call that was made elsewhere, as far as it can be seen.
+    /// A call that nobody serves yet.
     #[must_use]
-    pub const fn seen(number: u64, caller: Caller, ask: ApiAsk) -> Self {
+    pub fn made_at(number: u64, caller: Caller, begun: Moment, ask: ApiAsk) -> Self {
         Self {
             number,
             caller,
             ask,
             made: None,
-            is_unknown: false,
-            begun: Moment(0),
-            deadline: Moment(u64::MAX),
+            trespasses: false,
+            in_doubt: false,
+            begun,
+            served: begun,
+            pursuit: Pursuit::within(CALL_PATIENCE),
             statement: None,
         }
+    }
+
+    /// It changes nothing.
+    #[must_use]
+    pub const fn is_read(&self) -> bool {
+        matches!(self.ask, ApiAsk::Get { .. } | ApiAsk::List { .. })
     }
 }
 
@@ -107,6 +120,20 @@ pub enum ApiAsk {
         /// Which.
         workload: WorkloadId,
     },
+    /// Read all that a customer has, the newest first.
+    List {
+        /// Whose.
+        customer: CustomerId,
+    },
+    /// Change what a customer may have.
+    ChangeLimits {
+        /// Whose.
+        customer: CustomerId,
+        /// Most open attempts.
+        max_running: u32,
+        /// Most workloads in the queue.
+        max_queued: u64,
+    },
     /// Drain, undrain or remove.
     WishWorker {
         /// Which.
@@ -119,7 +146,7 @@ pub enum ApiAsk {
 }
 
 /// What the API answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiAnswer {
     /// 202: this workload is there.
     Submitted(WorkloadId),
@@ -132,6 +159,10 @@ pub enum ApiAnswer {
     },
     /// 200: the workload's status, wish and version.
     Got(Status, Desired, u64),
+    /// 200: workloads and their versions.
+    Listed(Vec<(WorkloadId, u64)>),
+    /// 200: the limits stand.
+    LimitsChanged,
     /// 202.
     WorkerWished,
     /// 429.
@@ -149,7 +180,7 @@ pub enum ApiAnswer {
 impl ApiAnswer {
     /// It says that nothing was, or will be, done.
     #[must_use]
-    pub const fn denies(self) -> bool {
+    pub const fn denies(&self) -> bool {
         matches!(
             self,
             Self::QueueFull | Self::Conflict | Self::NotFound | Self::Unavailable
@@ -187,6 +218,18 @@ impl World {
                 customer: *customer,
                 workload: *workload,
             },
+            ApiAsk::List { customer } => Statement::List {
+                customer: *customer,
+            },
+            ApiAsk::ChangeLimits {
+                customer,
+                max_running,
+                max_queued,
+            } => Statement::ChangeLimits {
+                customer: *customer,
+                max_running: *max_running,
+                max_queued: *max_queued,
+            },
             ApiAsk::WishWorker {
                 worker,
                 desired,
@@ -198,6 +241,7 @@ impl World {
             }),
         };
         call.statement = Some(statement.clone());
+        call.served = self.now;
         let number = call.number;
         let early = call.made.filter(|_| is_planted(Bug::AcknowledgedUnwritten));
         let Some(process) = self.nodes[place].awake() else {
@@ -249,24 +293,31 @@ impl World {
         let Some(call) = process.calls.get_mut(&number) else {
             return;
         };
-        let not_done = matches!(outcome, Err(Failure::Unavailable | Failure::LockTimeout));
-        let said = outcome.ok().and_then(|answer| spoken(&answer));
-        match said {
-            Some(answer) if !(call.is_unknown && answer.denies()) => {
-                self.finish_call(place, number, Some(answer));
-            }
-            None if (not_done && !call.is_unknown) || hasty => {
+        let not_sent = matches!(outcome, Err(Failure::Unavailable | Failure::LockTimeout));
+        let said = outcome.ok().and_then(spoken);
+        let showed = match &said {
+            Some(answer) if answer.denies() && !call.is_read() => Showed::Refusal,
+            Some(_) => Showed::Success,
+            // A read that has no answer has done nothing.
+            None if not_sent || hasty || call.is_read() => Showed::NotDone,
+            None => Showed::Doubt,
+        };
+        call.in_doubt |= showed == Showed::Doubt;
+        let elapsed = now.since(call.served);
+        match (call.pursuit.hear(elapsed, showed), said) {
+            (Next::SendAgain(_), _) if hasty => {
                 self.finish_call(place, number, Some(ApiAnswer::Unavailable));
             }
-            Some(_) | None => {
-                call.is_unknown = true;
-                if now.plus(Duration::from_millis(200)) >= call.deadline {
-                    self.finish_call(place, number, Some(ApiAnswer::TimedOut));
-                } else {
-                    let call = number;
-                    let pause = Duration::from_millis(150);
-                    self.after(pause, Occurrence::Retry { place, epoch, call });
-                }
+            (Next::SendAgain(pause), _) => {
+                let call = number;
+                self.after(pause, Occurrence::Retry { place, epoch, call });
+            }
+            (Next::AnswerIt, Some(answer)) => self.finish_call(place, number, Some(answer)),
+            (Next::AnswerUnavailable, _) => {
+                self.finish_call(place, number, Some(ApiAnswer::Unavailable));
+            }
+            (Next::AnswerUnknown | Next::AnswerIt, _) => {
+                self.finish_call(place, number, Some(ApiAnswer::TimedOut));
             }
         }
     }
@@ -278,7 +329,7 @@ impl World {
         let Some(call) = process.calls.remove(&number) else {
             return;
         };
-        if let Some(answer) = answer {
+        if let Some(answer) = &answer {
             let now = self.now;
             self.trace.draw(|picture| {
                 picture.arrow(Arrow {
@@ -299,18 +350,31 @@ impl World {
             });
         }
         let from = Address::Coordinator(place);
-        let hint = match (answer, &call.ask) {
-            (Some(ApiAnswer::Submitted(workload)), _) => Some(workload),
+        let hint = match (&answer, &call.ask) {
+            (Some(ApiAnswer::Submitted(workload)), _) => Some(*workload),
             (Some(ApiAnswer::Wished { .. }), ApiAsk::Wish { workload, .. }) => Some(*workload),
             _ => None,
         };
         if let Some(workload) = hint {
             self.tell_coordinators(from, &Message::WorkloadsHinted(vec![workload]));
-            self.hand(place, &Event::WorkloadsHinted(vec![workload]));
+            if self.leads(place) {
+                self.hand(place, &Event::WorkloadsHinted(vec![workload]));
+            }
         }
         if answer == Some(ApiAnswer::WorkerWished) {
             self.tell_coordinators(from, &Message::WorkersHinted);
-            self.hand(place, &Event::WorkersHinted);
+            if self.leads(place) {
+                self.hand(place, &Event::WorkersHinted);
+            }
+        }
+        if let (Some(ApiAnswer::LimitsChanged), ApiAsk::ChangeLimits { customer, .. }) =
+            (&answer, &call.ask)
+        {
+            let customers = vec![*customer];
+            self.tell_coordinators(from, &Message::CustomersHinted(customers.clone()));
+            if self.leads(place) {
+                self.hand(place, &Event::CustomersHinted(customers));
+            }
         }
         self.tell_caller(&call, answer);
     }
@@ -329,7 +393,16 @@ impl World {
                 );
             }
             Caller::Operator(operation) => {
-                let done = matches!(answer, Some(ApiAnswer::WorkerWished | ApiAnswer::NotFound));
+                let done = matches!(
+                    answer,
+                    Some(
+                        ApiAnswer::WorkerWished
+                            | ApiAnswer::NotFound
+                            | ApiAnswer::LimitsChanged
+                            | ApiAnswer::Wished { .. }
+                            | ApiAnswer::Conflict
+                    )
+                );
                 if !done && self.is_healed {
                     let pause = Duration::from_millis(500);
                     self.after(pause, Occurrence::Operate(operation));
@@ -339,14 +412,28 @@ impl World {
     }
 
     pub(super) fn operate(&mut self, operation: Operation) {
+        self.trace.tell(self.now, "operators", || plain(&operation));
         let (place, desired, deadline) = match operation {
             Operation::Drain { place, deadline } => (place, WorkerDesired::Drain, deadline),
             Operation::Undrain { place } => (place, WorkerDesired::Run, None),
             Operation::Remove { place } => (place, WorkerDesired::Remove, None),
+            Operation::CancelAll { customer } => return self.cancel_all(operation, customer),
+            Operation::ChangeLimits {
+                customer,
+                max_running,
+                max_queued,
+            } => {
+                let customer = self.plan.customers[customer].id;
+                let ask = ApiAsk::ChangeLimits {
+                    customer,
+                    max_running,
+                    max_queued,
+                };
+                self.call(Caller::Operator(operation), 0, ask);
+                return;
+            }
         };
         let worker = self.plan.workers[place].profile.worker.clone();
-        self.trace
-            .tell(self.now, "operators", || format!("{desired} {worker}"));
         let ask = ApiAsk::WishWorker {
             worker,
             desired,
@@ -354,26 +441,45 @@ impl World {
         };
         self.call(Caller::Operator(operation), 0, ask);
     }
+
+    /// An operator acts for a customer, and cancels everything that it has.
+    fn cancel_all(&mut self, operation: Operation, customer: usize) {
+        let customer = self.plan.customers[customer].id;
+        let all: Vec<WorkloadId> = self
+            .store
+            .workloads()
+            .filter(|found| found.row.customer == customer)
+            .filter(|found| !found.row.leader.status.is_terminal())
+            .map(|found| found.row.id)
+            .collect();
+        for (via, workload) in all.into_iter().enumerate() {
+            let ask = ApiAsk::Wish {
+                customer,
+                workload,
+                desired: Desired::Cancel,
+            };
+            self.call(Caller::Operator(operation), via, ask);
+        }
+    }
 }
 
 /// What the API says of an answer of the database; nothing when it says nothing yet.
-fn spoken(answer: &Answer) -> Option<ApiAnswer> {
+fn spoken(answer: Answer) -> Option<ApiAnswer> {
     match answer {
-        Answer::Submitted(SubmitAnswer::There(workload)) => Some(ApiAnswer::Submitted(*workload)),
+        Answer::Submitted(SubmitAnswer::There(workload)) => Some(ApiAnswer::Submitted(workload)),
         Answer::Submitted(SubmitAnswer::QueueFull) => Some(ApiAnswer::QueueFull),
         Answer::Wished(WishAnswer::Recorded {
             revision, version, ..
-        }) => Some(ApiAnswer::Wished {
-            revision: *revision,
-            version: *version,
-        }),
+        }) => Some(ApiAnswer::Wished { revision, version }),
+        Answer::Listed(rows) => Some(ApiAnswer::Listed(rows)),
+        Answer::LimitsChanged => Some(ApiAnswer::LimitsChanged),
         Answer::Wished(WishAnswer::Conflict) => Some(ApiAnswer::Conflict),
         Answer::Wished(WishAnswer::NotFound) | Answer::WorkerWished(false) | Answer::Got(None) => {
             Some(ApiAnswer::NotFound)
         }
         Answer::WorkerWished(true) => Some(ApiAnswer::WorkerWished),
         Answer::Got(Some((status, desired, version))) => {
-            Some(ApiAnswer::Got(*status, *desired, *version))
+            Some(ApiAnswer::Got(status, desired, version))
         }
         Answer::Taken { .. }
         | Answer::LeaseRow { .. }
@@ -389,9 +495,12 @@ fn spoken(answer: &Answer) -> Option<ApiAnswer> {
         | Answer::WhyNot { .. }
         | Answer::WishWritten(_)
         | Answer::Looked(_)
+        | Answer::Assignment(_)
         | Answer::Done => None,
     }
 }
 
+/// How long a coordinator looks for an outcome: shorter than in production, where runs are longer.
+const CALL_PATIENCE: Duration = Duration::from_secs(6);
 /// The statement time-out of the API's connections.
 const CALL_STATEMENT: Duration = Duration::from_secs(1);

@@ -8,6 +8,7 @@ use crate::{
     decision::{Choice, Occasion, Who, mix},
     picture::Arrow,
     plan::{Affinity, Does, Job, Plan},
+    properties::Observation,
     story::named,
 };
 use niyanta_core::{
@@ -28,15 +29,18 @@ use std::{
 pub(super) struct Client {
     /// Errands whose time has come, by their place in the plan.
     due: VecDeque<usize>,
-    current: Option<Current>,
+    /// The calls that it waits for.
+    current: Vec<Current>,
     /// Workloads that it was told of, by the errand that submitted them.
     known: BTreeMap<u16, WorkloadId>,
 }
 
-/// The errand that a client is on.
+/// A call that a client waits for.
 struct Current {
     errand: usize,
     number: u64,
+    /// Which of the calls of its errand that are made at once.
+    twin: u32,
     repeats: u32,
     ask: ApiAsk,
 }
@@ -62,25 +66,34 @@ impl World {
         if self.is_healed {
             return;
         }
-        while self.clients[customer].current.is_none()
+        while self.clients[customer].current.is_empty()
             && let Some(errand) = self.clients[customer].due.pop_front()
         {
-            if let Some(ask) = self.ask_of(errand) {
-                self.send_errand(customer, errand, 0, ask);
+            let times = match self.plan.errands[errand].does {
+                Does::Submit { times, .. } => u32::from(times),
+                Does::Wish { .. } | Does::Get { .. } | Does::List => 1,
+            };
+            for twin in 0..times {
+                if let Some(ask) = self.ask_of(errand, twin) {
+                    self.send_errand(customer, errand, (twin, 0), ask);
+                }
             }
         }
     }
 
     /// What an errand asks of the API; nothing when it is about what the client does not know of.
-    fn ask_of(&self, index: usize) -> Option<ApiAsk> {
+    fn ask_of(&self, index: usize, twin: u32) -> Option<ApiAsk> {
         let errand = &self.plan.errands[index];
         let customer = self.plan.customers[errand.customer].id;
-        let known = &self.clients[errand.customer].known;
+        let known = |of: &u16| {
+            let knows = |client: &Client| client.known.get(of).copied();
+            self.clients.iter().find_map(knows)
+        };
         Some(match &errand.does {
-            Does::Submit { job, key } => {
+            Does::Submit { job, key, .. } => {
                 let time = self.store.time(self.now);
                 let mut row = row(job, customer, &self.plan, time);
-                row.id = workload_id(self.plan.seed, errand.id, 0);
+                row.id = workload_id(self.plan.seed, errand.id, (twin, 0));
                 ApiAsk::Submit {
                     row: Box::new(row),
                     key: *key,
@@ -88,27 +101,38 @@ impl World {
             }
             Does::Wish { of, desired } => ApiAsk::Wish {
                 customer,
-                workload: *known.get(of)?,
+                workload: known(of)?,
                 desired: *desired,
             },
+            Does::List => ApiAsk::List { customer },
             Does::Get { of } => ApiAsk::Get {
                 customer,
-                workload: *known.get(of)?,
+                workload: known(of)?,
             },
         })
     }
 
-    fn send_errand(&mut self, customer: usize, errand: usize, repeats: u32, ask: ApiAsk) {
-        let via = self.plan.errands[errand].via + usize::try_from(repeats).unwrap_or(0);
+    fn send_errand(
+        &mut self,
+        customer: usize,
+        errand: usize,
+        (twin, repeats): (u32, u32),
+        ask: ApiAsk,
+    ) {
+        let planned = &self.plan.errands[errand];
+        let later = usize::try_from(repeats + twin).unwrap_or(0);
+        let via = planned.via + later;
+        let patience = planned.hangs_up_after.unwrap_or(PATIENCE);
         let number = self.call(Caller::Client(customer), via, ask.clone());
-        self.clients[customer].current = Some(Current {
+        self.clients[customer].current.push(Current {
             errand,
             number,
+            twin,
             repeats,
             ask,
         });
         let (client, call) = (customer, number);
-        self.after(PATIENCE, Occurrence::CallGivenUp { client, call });
+        self.after(patience, Occurrence::CallGivenUp { client, call });
     }
 
     /// Sends a call to a coordinator.
@@ -132,16 +156,10 @@ impl World {
         let delay = self
             .decider
             .delay_up_to(point, Choice::CallDelay, shortest, longest);
-        let call = Box::new(Call {
-            number,
-            caller,
-            ask,
-            made: None,
-            is_unknown: false,
-            begun: self.now,
-            deadline: self.now.plus(CALL_DEADLINE),
-            statement: None,
-        });
+        let trespasses = self.trespasses(caller, &ask);
+        let mut call = Box::new(Call::made_at(number, caller, self.now, ask));
+        call.trespasses = trespasses;
+        self.observe(&Observation::CallBegun { call: &call });
         let place = via % self.nodes.len();
         let (now, arrives) = (self.now, (fate == ARRIVES).then(|| self.now.plus(delay)));
         self.trace.draw(|picture| {
@@ -175,35 +193,47 @@ impl World {
         answer: Option<ApiAnswer>,
     ) {
         let client = &mut self.clients[customer];
-        let Some(current) = client.current.take_if(|current| current.number == number) else {
+        let waited = client.current.iter();
+        let Some(place) = waited.clone().position(|current| current.number == number) else {
             return;
         };
+        let current = client.current.swap_remove(place);
+        let errand = &self.plan.errands[current.errand];
         let unknown = matches!(
             answer,
             None | Some(ApiAnswer::TimedOut | ApiAnswer::Unavailable)
         );
         let repeatable = matches!(current.ask, ApiAsk::Submit { key: Some(_), .. });
         if unknown && repeatable && current.repeats < REPEATS_MAX {
-            let (errand, repeats) = (current.errand, current.repeats + 1);
+            let name = (current.twin, current.repeats + 1);
             let mut ask = current.ask;
             if let ApiAsk::Submit { row, .. } = &mut ask {
-                let named = self.plan.errands[errand].id;
-                row.id = workload_id(self.plan.seed, named, repeats);
+                row.id = workload_id(self.plan.seed, errand.id, name);
             }
-            self.send_errand(customer, errand, repeats, ask);
+            self.send_errand(customer, current.errand, name, ask);
             return;
         }
         if let Some(ApiAnswer::Submitted(workload)) = answer {
-            let errand = self.plan.errands[current.errand].id;
-            client.known.insert(errand, workload);
+            client.known.insert(errand.id, workload);
         }
         self.move_client(customer);
+    }
+
+    /// Whether a customer asks for what is another's.
+    fn trespasses(&self, caller: Caller, ask: &ApiAsk) -> bool {
+        let (Caller::Client(client), ApiAsk::Get { workload, .. } | ApiAsk::Wish { workload, .. }) =
+            (caller, ask)
+        else {
+            return false;
+        };
+        let owns = |client: &Client| client.known.values().any(|known| known == workload);
+        !owns(&self.clients[client]) && self.clients.iter().any(owns)
     }
 }
 
 /// Names its errand in the low half, so that people and [`Who::submission`] find it again.
-fn workload_id(seed: u64, errand: u16, repeats: u32) -> WorkloadId {
-    let name = u64::from(errand) << 16 | u64::from(repeats & 0xffff);
+fn workload_id(seed: u64, errand: u16, (twin, repeats): (u32, u32)) -> WorkloadId {
+    let name = u64::from(errand) << 16 | u64::from(twin & 0xff) << 8 | u64::from(repeats & 0xff);
     let high = mix(seed ^ mix(name));
     WorkloadId(u128::from(high) << 64 | u128::from(name))
 }
@@ -278,7 +308,5 @@ fn rules(affinity: &Affinity, plan: &Plan) -> AffinityRules {
 const ARRIVES: u32 = 0;
 /// How often a submission is repeated.
 const REPEATS_MAX: u32 = 4;
-/// `response` of the contract's HTTP server.
-const CALL_DEADLINE: Duration = Duration::from_secs(6);
 /// How long a client waits.
 const PATIENCE: Duration = Duration::from_secs(8);

@@ -400,7 +400,7 @@ impl World {
                 self.counts.terms += 1;
                 self.counts.leader_changes += u64::from(before.incarnation != *by);
             }
-            Change::Lease { .. } | Change::Wished { .. } => {}
+            Change::Lease { .. } | Change::Wished { .. } | Change::Limited { .. } => {}
             Change::Batch { batch, .. } => {
                 self.counts.batches += 1;
                 let ended = batch.workloads.iter();

@@ -9,7 +9,7 @@ use super::{Inbound, Node, Occurrence, World, node::Process, operations::Purpose
 use crate::{
     clock::Moment,
     decision::{Choice, Occasion, Who},
-    message::{Address, Answered, Command, Message, Order},
+    message::{Address, Message},
     model::store::{RenewLease, Statement, TakeLease},
     plan::InFlight,
     properties::Observation,
@@ -69,6 +69,7 @@ impl World {
         self.observe(&Observation::CoordinatorStarted {
             place,
             config: &config,
+            local,
         });
         self.schedule_wake(place);
     }
@@ -131,12 +132,9 @@ impl World {
         }
         let behind = !process.inbox.is_empty() || process.overloaded_until > now;
         let waits = process.paused_until.is_some() || (is_message && behind);
-        if let Inbound::Message(Message::Request(request)) = &inbound {
-            let request = Arc::clone(request);
-            self.observe(&Observation::RequestReached {
-                place,
-                request: &request,
-            });
+        if let Inbound::Message(Message::FromWorker(said)) = &inbound {
+            let said = Arc::clone(said);
+            self.observe(&Observation::WordReached { place, said: &said });
         }
         if !waits {
             self.read(place, now, inbound);
@@ -239,7 +237,7 @@ impl World {
         let Some(process) = node.awake() else { return };
         let mut effects = Vec::new();
         process.core.handle(local, event.clone(), &mut effects);
-        let term = super::node_term(&process.core);
+        let term = super::node_term(&process.core, local);
         process.handled += 1;
         let broken = if process.handled.is_multiple_of(WHOLE_CHECK_EVERY) {
             invariants::check(&process.core)
@@ -261,6 +259,12 @@ impl World {
             term,
             broken: &broken,
         });
+        if term.is_none()
+            && let Some(process) = self.nodes[place].awake()
+        {
+            // Requests of an ended term are left to its successor.
+            process.requests.clear();
+        }
         self.send_leftover(place, term);
         if effects.is_empty() {
             return;
@@ -280,13 +284,14 @@ impl World {
             if self.nodes[place].epoch != epoch {
                 return;
             }
+            let local = self.nodes[place].clock().read(self.now);
             let Some(process) = self.nodes[place].awake() else {
                 return;
             };
             let Some(effect) = process.held.pop_front() else {
                 return;
             };
-            let term = super::node_term(&process.core);
+            let term = super::node_term(&process.core, local);
             if effect.term().is_some() && effect.term() != term {
                 continue;
             }
@@ -326,9 +331,7 @@ impl World {
             | Effect::Load { .. } => self.ask_store(place, effect),
             Effect::ResignLease { generation } => self.resign(place, generation),
             Effect::AnnounceResignation { generation } => self.announce_end(place, generation),
-            Effect::AnnounceLeader { generation } => {
-                self.broadcast(from, &Message::LeaderElected(generation));
-            }
+            Effect::AnnounceLeader { generation } => self.announce_leader(place, generation),
             Effect::ProbeBroker { nonce } => self.send(from, from, Message::Probe { nonce }),
             Effect::RecordPendingReasons { reasons, .. } => {
                 let statement = Statement::PendingReasons(reasons);
@@ -348,10 +351,9 @@ impl World {
                     process.requests.remove(&to);
                 }
             }
-            Effect::Assign { .. } | Effect::Stop { .. } | Effect::DrainWorker { .. } => {
-                if let Some(command) = self.command_of(effect) {
-                    self.command(from, command);
-                }
+            Effect::Assign { .. } => self.ask_assignment(place, effect),
+            Effect::Stop { .. } | Effect::DrainWorker { .. } => {
+                self.command_worker(place, effect);
             }
             Effect::Exit { reason } => self.exit(place, reason),
         }
@@ -376,46 +378,6 @@ impl World {
         if let Some(in_flight) = in_flight {
             self.strike_during(in_flight, place);
         }
-    }
-
-    /// A command to a worker; an assignment carries the workload as the database has it.
-    fn command_of(&self, effect: Effect) -> Option<Command> {
-        let (generation, worker, incarnation, order) = match effect {
-            Effect::Assign {
-                generation,
-                worker,
-                incarnation,
-                workload,
-                attempt,
-                heartbeat_sequence,
-            } => {
-                let order = Order::Assign {
-                    workload: Box::new(self.store.workload(workload)?.row.clone()),
-                    attempt,
-                    heartbeat_sequence,
-                };
-                (generation, worker, incarnation, order)
-            }
-            Effect::Stop {
-                generation,
-                worker,
-                incarnation,
-                order,
-            } => (generation, worker, incarnation, Order::Stop(order)),
-            Effect::DrainWorker {
-                generation,
-                worker,
-                incarnation,
-                deadline,
-            } => (generation, worker, incarnation, Order::Drain { deadline }),
-            _ => return None,
-        };
-        Some(Command {
-            generation,
-            worker,
-            incarnation,
-            order,
-        })
     }
 
     fn resign(&mut self, place: usize, generation: Generation) {
@@ -452,30 +414,6 @@ impl World {
             let from = Address::Coordinator(place);
             self.tell_coordinators(from, &Message::LeaderResigned(generation));
         }
-    }
-
-    fn reply(
-        &mut self,
-        place: usize,
-        to: RequestId,
-        generation: Generation,
-        reply: niyanta_core::Reply,
-    ) {
-        let Some(process) = &mut self.nodes[place].process else {
-            return;
-        };
-        let Some(asker) = process.requests.remove(&to) else {
-            return;
-        };
-        let answer = Answered {
-            message_id: asker.message_id,
-            incarnation: asker.incarnation,
-            generation,
-            reply,
-        };
-        let from = Address::Coordinator(place);
-        let message = Message::Reply(Arc::new(answer));
-        self.send(from, Address::Worker(asker.place), message);
     }
 
     /// A wrong variant: a task that sends assignments does not end with its term.

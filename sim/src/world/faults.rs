@@ -2,6 +2,7 @@
 
 use super::{Inbound, Occurrence, World};
 use crate::{
+    bound,
     decision::Streams,
     message::Address,
     model::{broker::Direction, store::Lane},
@@ -9,6 +10,7 @@ use crate::{
     properties::Observation,
 };
 use niyanta_core::{Event, time::Duration};
+use runtime::worker::machine;
 use sim_probes::{Bug, is_planted};
 
 impl World {
@@ -65,6 +67,7 @@ impl World {
 
     fn strike(&mut self, blow: Blow, here: Option<usize>) {
         self.counts.faults += 1;
+        self.struck.insert(blow.class());
         self.trace
             .tell(self.now, "fault", || crate::story::blow(&blow, here));
         let who = blow.target();
@@ -139,7 +142,11 @@ impl World {
                 self.after(down, Occurrence::StartWorker(place));
             }
             Blow::ShutDownWorker { place, .. } => self.shut_down_worker(place),
-            Blow::PauseWorker { place, length } => self.pause_worker(place, length),
+            Blow::PauseWorker {
+                place,
+                length,
+                alone,
+            } => self.pause_worker(place, length, alone),
             Blow::FadeWorker { place, lag, length } => self.fade_worker(place, lag, length),
             Blow::CutWorker {
                 place,
@@ -297,17 +304,13 @@ impl World {
     }
 
     fn shut_down_worker(&mut self, place: usize) {
-        let host = &mut self.hosts[place];
-        let local = host.clock().read(self.now);
-        if host.paused_until.is_none()
-            && let Some(worker) = &mut host.worker
-        {
-            worker.leave(local, &mut self.decider);
-            self.carry_out_deeds(place);
-        }
+        self.tell_worker(
+            place,
+            machine::Event::ShutdownRequested(bound::SHUTDOWN_GRACE),
+        );
     }
 
-    fn pause_worker(&mut self, place: usize, length: Duration) {
+    fn pause_worker(&mut self, place: usize, length: Duration, alone: bool) {
         let length = self.until_healed(length);
         let until = self.now.plus(length);
         let host = &mut self.hosts[place];
@@ -315,9 +318,16 @@ impl World {
             return;
         }
         let until = host.paused_until.map_or(until, |other| other.max(until));
+        // Of two pauses at once the wider one counts until both are over.
+        host.all_paused = !alone || (host.paused_until.is_some() && host.all_paused);
         host.paused_until = Some(until);
         let epoch = host.epoch;
+        let guards = host.worker.as_ref().map(|worker| worker.guarded_until);
+        let guards = guards.map(|local| host.clock().when(local));
         self.at(until, Occurrence::ResumeWorker { place, epoch });
+        if alone && let Some(at) = guards.filter(|at| *at < until) {
+            self.at(at, Occurrence::GuardChildren { place, epoch });
+        }
     }
 
     fn fade_worker(&mut self, place: usize, lag: Duration, length: Duration) {
@@ -383,6 +393,12 @@ impl World {
         self.trace
             .tell(self.now, "fault", || format!("{who} is connected again"));
         self.broker.mend(who, direction);
+        if let Address::Worker(place) = who {
+            self.after(
+                Duration::from_millis(40),
+                Occurrence::ReconnectWorker(place),
+            );
+        }
     }
 
     pub(super) fn mend_store(&mut self, place: usize, direction: Direction) {
@@ -427,6 +443,33 @@ impl Blow {
             | Self::RestartStore { .. } => None,
         };
         (coordinator, worker)
+    }
+
+    /// What it is called where faults are counted.
+    #[must_use]
+    pub const fn class(&self) -> &'static str {
+        match self {
+            Self::CrashCoordinator { .. } => "coordinator crashed",
+            Self::ShutDownCoordinator { .. } => "coordinator shut down",
+            Self::PauseCoordinator { .. } => "coordinator paused",
+            Self::Overload { .. } => "coordinator overloaded",
+            Self::CutFromBroker { .. } => "coordinator cut from broker",
+            Self::CutFromStore { .. } => "coordinator cut from database",
+            Self::StallStore { .. } => "database stalled",
+            Self::CrashWorker { .. } => "worker crashed",
+            Self::ShutDownWorker { .. } => "worker shut down",
+            Self::PauseWorker { .. } => "worker paused",
+            Self::FadeWorker { .. } => "worker faded",
+            Self::CutWorker { .. } => "worker cut from broker",
+            Self::CutFromWorker { .. } => "worker cut from coordinator",
+            Self::CrashTwice { .. } => "coordinator crashed twice",
+            Self::RestartStore { .. } => "database restarted",
+            Self::RestartBroker { .. } => "broker restarted",
+            Self::Swizzle { .. } => "connections clogged in turn",
+            Self::StepDatabaseClock { .. } => "database clock set",
+            Self::LimitConnections { .. } => "database connections limited",
+            Self::FailOver { .. } => "database lost commits",
+        }
     }
 
     /// Which coordinator it is aimed at, if at one.

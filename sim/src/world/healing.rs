@@ -3,17 +3,19 @@
 
 use super::{Occurrence, World};
 use crate::{
+    bound,
     clock::Moment,
-    plan::{Blow, FOR_GOOD, Operation},
+    plan::{Blow, CoordinatorPlan, FOR_GOOD, Operation},
     properties::Observation,
 };
 use niyanta_core::{
-    Config,
+    batch::WorkerRecord,
     fleet::{WorkerDesired, WorkerStatus},
     snapshot::WorkloadRow,
     time::Duration,
     workload::{Desired, Status},
 };
+use std::sync::Arc;
 
 impl World {
     pub(super) fn heal(&mut self) {
@@ -32,10 +34,15 @@ impl World {
             }
             self.after(soon, Occurrence::Operate(Operation::Undrain { place }));
         }
-        self.after(soon * 2, Occurrence::LookWhetherSettled);
+        self.progress_bound = self.bound();
+        self.after(soon / 2, Occurrence::LookWhetherSettled);
     }
 
     pub(super) fn look_whether_settled(&mut self) {
+        let leaders = (0..self.nodes.len()).filter(|place| self.leads(*place));
+        if self.led_after.is_none() && leaders.count() == 1 {
+            self.led_after = Some(self.now.since(self.plan.heal_at));
+        }
         let why_not = self.why_not_settled();
         let since_heal = self.now.since(self.plan.heal_at);
         if why_not.is_none() {
@@ -44,7 +51,9 @@ impl World {
             self.observe(&Observation::Settled);
             return;
         }
-        let bound = self.bound();
+        // What is done meanwhile takes nothing off what was to be done.
+        self.progress_bound = self.progress_bound.max(self.bound());
+        let bound = self.progress_bound;
         if since_heal > bound && self.plan.loses_commits() {
             self.is_finished = true;
             return;
@@ -56,30 +65,67 @@ impl World {
             });
             return;
         }
-        self.after(Duration::from_millis(500), Occurrence::LookWhetherSettled);
+        self.after(Duration::from_millis(250), Occurrence::LookWhetherSettled);
     }
 
     /// Everything must have settled this long after healing.
     fn bound(&self) -> Duration {
-        let most = |length: fn(&crate::plan::CoordinatorPlan) -> Duration| {
-            let lengths = self.plan.coordinators.iter().map(length);
-            lengths.max().unwrap_or_default()
+        let plans = || self.plan.coordinators.iter();
+        let most = |length: fn(&CoordinatorPlan) -> Duration| {
+            plans().map(length).max().unwrap_or_default()
         };
-        let ttl = most(|plan| plan.ttl);
-        // An orphaned takeover may land once more; a deaf leader is given one more TTL.
-        let election = ttl * 6 + Duration::from_secs(12);
-        let dead = Config::with_drift_margin(most(|plan| plan.dead_threshold)) + ttl * 2;
-        let sweeps = most(|plan| plan.interval) * 8;
-        let backoff = most(|plan| plan.backoff_cap);
-        // The slowest case is one slot for everything.
-        let open = self
+        let told = self
+            .store
+            .workers()
+            .map(|entry| entry.row.record.longest_lease);
+        let lease = most(|plan| plan.heartbeat_timeout.max(plan.later_heartbeat_timeout));
+        let open: Vec<&WorkloadRow> = self
             .store
             .workloads()
-            .filter(|found| !found.row.leader.status.is_terminal());
-        let work: Duration = open
-            .map(|found| (RUN_LONGEST + backoff) * (found.row.max_retries + 2))
+            .map(|found| &found.row)
+            .filter(|row| !row.leader.status.is_terminal())
+            .collect();
+        // One attempt for each failure that is allowed, and one for what healing itself disturbs.
+        let left = open.iter().map(|row| {
+            let retries = row.max_retries.saturating_sub(row.leader.retry_count);
+            retries + 2
+        });
+        let longest_run = open.iter().map(|row| row.timeout).max();
+        let slots = open.iter().filter_map(|row| self.slots_of(row)).min();
+        bound::progress(&bound::Facts {
+            ttl: most(|plan| plan.ttl),
+            lease: told.fold(lease, Duration::max),
+            dead_threshold: most(|plan| plan.dead_threshold),
+            interval: most(|plan| plan.interval),
+            backoff_cap: most(|plan| plan.backoff_cap),
+            load_limit: plans().map(|plan| plan.load_limit).min().unwrap_or(1),
+            open: u32::try_from(open.len()).unwrap_or(u32::MAX),
+            attempts_left: left.sum(),
+            longest_run: longest_run.unwrap_or_default(),
+            slots: slots.unwrap_or(1),
+        })
+        .total()
+    }
+
+    /// How many slots a workload may use, if any: one at a time when it does not bear neighbours.
+    fn slots_of(&self, row: &WorkloadRow) -> Option<u32> {
+        let workers = self.store.workers().map(|entry| &entry.row.record);
+        let comes_back = |record: &WorkerRecord| {
+            let mut places = (0..self.hosts.len()).filter(|place| !self.is_gone_for_good(*place));
+            places.any(|place| self.hosts[place].plan.profile.worker == record.worker)
+        };
+        let room: u32 = workers
+            .filter(|record| may_run(row, record) && comes_back(record))
+            .map(|record| record.capacity)
             .sum();
-        election + dead * 2 + sweeps + work + RUN_LONGEST
+        let limits = self.store.customers();
+        let limit = limits
+            .filter(|limits| limits.limits.id == row.customer)
+            .map(|limits| limits.limits.max_running)
+            .min();
+        let room = room.min(limit.unwrap_or(1));
+        let is_shy = !row.affinity.anti.workload_types.is_empty();
+        (room > 0).then_some(if is_shy { 1 } else { room })
     }
 
     fn why_not_settled(&self) -> Option<String> {
@@ -91,10 +137,11 @@ impl World {
         let Some(leader) = self.leader_place() else {
             return Some(format!("{} holds the lease and is gone", lease.incarnation));
         };
-        let term = self.nodes[leader]
-            .process
-            .as_ref()
-            .and_then(|process| super::node_term(&process.core));
+        let others = (0..self.nodes.len()).filter(|place| *place != leader);
+        if let Some(other) = others.into_iter().find(|place| self.leads(*place)) {
+            return Some(format!("c{leader} holds the lease, and c{other} leads too"));
+        }
+        let term = self.term_of(leader);
         if term != Some(lease.generation) {
             return Some(format!("c{leader} holds the lease and does not lead"));
         }
@@ -137,22 +184,10 @@ impl World {
         reason: Option<niyanta_core::scheduling::PendingReason>,
     ) -> Option<String> {
         let id = row.id;
-        let placeable = self.store.workers().any(|worker| {
-            let record = &worker.row.record;
-            let hard = &row.affinity.hard;
-            let anti = &row.affinity.anti.worker_tags;
-            record.status == WorkerStatus::Healthy
-                && record.capabilities.contains(&row.workload_type)
-                && hard
-                    .worker_id
-                    .as_ref()
-                    .is_none_or(|id| *id == record.worker)
-                && hard
-                    .worker_tags
-                    .iter()
-                    .all(|(k, v)| record.tags.get(k) == Some(v))
-                && (anti.is_empty() || !anti.iter().all(|(k, v)| record.tags.get(k) == Some(v)))
-        });
+        let placeable = self
+            .store
+            .workers()
+            .any(|worker| may_run(row, &worker.row.record));
         placeable.then(|| format!("{id} waits ({reason:?}) though a worker could run it"))
     }
 
@@ -172,9 +207,8 @@ impl World {
             }
         }
         let waiting = self.hosts.iter().enumerate().find(|(_, host)| {
-            host.worker
-                .as_ref()
-                .is_some_and(|worker| worker.runs().values().any(crate::worker::Run::is_executing))
+            let worker = host.worker.as_ref();
+            worker.is_some_and(|worker| !worker.children.is_empty())
         });
         waiting.map(|(place, _)| format!("w{place} still runs something"))
     }
@@ -198,5 +232,16 @@ impl World {
     }
 }
 
-/// The longest run of a simulated workload, with the time to stop it.
-const RUN_LONGEST: Duration = Duration::from_millis(crate::worker::RUN_LONGEST_MS + 3_000);
+/// A worker may run it, for all that can be known.
+fn may_run(row: &WorkloadRow, record: &WorkerRecord) -> bool {
+    let (hard, anti) = (&row.affinity.hard, &row.affinity.anti.worker_tags);
+    let has = |(name, value): (&Arc<str>, &Arc<str>)| record.tags.get(name) == Some(value);
+    record.status == WorkerStatus::Healthy
+        && record.capabilities.contains(&row.workload_type)
+        && hard
+            .worker_id
+            .as_ref()
+            .is_none_or(|id| *id == record.worker)
+        && hard.worker_tags.iter().all(has)
+        && (anti.is_empty() || !anti.iter().all(has))
+}

@@ -94,17 +94,33 @@ impl World {
     /// A coordinator reads a message.
     pub(super) fn read_message(&mut self, place: usize, arrived: Moment, message: Message) {
         let event = match message {
-            Message::Request(request) => {
-                self.read_request(place, arrived, request);
+            Message::FromWorker(said) => {
+                self.read_said(place, arrived, said);
                 return;
             }
-            Message::LeaderElected(generation) => Event::GenerationSeen(generation),
+            Message::LeaderElected(elected) => {
+                let heard = self.nodes[place].process.as_ref();
+                let heard = heard.map(|process| process.core.generation_heard());
+                if heard.is_none_or(|heard| elected.generation <= heard) {
+                    return;
+                }
+                Event::GenerationSeen(elected.generation)
+            }
             Message::LeaderResigned(generation) => Event::LeaderResigned(generation),
+            // Hints are for whoever leads.
+            Message::WorkloadsHinted(_) | Message::WorkersHinted | Message::CustomersHinted(_)
+                if !self.leads(place) =>
+            {
+                return;
+            }
             Message::WorkloadsHinted(ids) => Event::WorkloadsHinted(ids),
             Message::WorkersHinted => Event::WorkersHinted,
             Message::CustomersHinted(ids) => Event::CustomersHinted(ids),
             Message::Probe { nonce } => Event::ProbeHeard { nonce },
-            Message::Reply(_) | Message::Command(_) => return,
+            Message::KeyRevoked(_)
+            | Message::Answer(_)
+            | Message::Command(_)
+            | Message::Unheard(_) => return,
         };
         self.hand(place, &event);
     }

@@ -217,11 +217,16 @@ const fn kind(statement: &Statement, purpose: &Purpose) -> StatementKind {
         Statement::Persist(_) => StatementKind::Batch,
         Statement::ReadFence { .. } => StatementKind::Fence,
         Statement::Content(_) => StatementKind::Content,
-        Statement::PendingReasons(_) | Statement::Heartbeats(_) => StatementKind::Beside,
+        Statement::PendingReasons(_) | Statement::Heartbeats(_) | Statement::Logs => {
+            StatementKind::Beside
+        }
+        Statement::Assignment(_) => StatementKind::Assignment,
         Statement::Submit(_)
         | Statement::Wish(_)
         | Statement::WishWorker(_)
         | Statement::Get { .. }
+        | Statement::List { .. }
+        | Statement::ChangeLimits { .. }
         | Statement::WhyNot(_)
         | Statement::Look { .. }
         | Statement::Hold(_) => StatementKind::Api,

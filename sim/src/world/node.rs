@@ -6,12 +6,12 @@ use super::{
 };
 use crate::{
     clock::{Clock, Moment},
-    message::Message,
+    message::{Inbox, Message},
     plan::{CoordinatorPlan, Plan},
 };
 use niyanta_core::{
     Config, Coordinator, Effect, Event,
-    ids::{Generation, Incarnation, RequestId},
+    ids::{Generation, Incarnation, MessageSequence, RequestId},
     time::{Duration, Timestamp, WallTime},
 };
 use sim_probes::{Bug, is_planted};
@@ -78,12 +78,18 @@ pub struct Process {
 /// Who asked, and is to be answered.
 #[derive(Debug, Clone)]
 pub struct Asker {
-    /// The worker's place.
-    pub place: usize,
-    /// Its message.
-    pub message_id: u64,
-    /// Its incarnation.
+    /// Where the answer goes.
+    pub inbox: Inbox,
+    /// What it correlates with.
+    pub correlation: Option<String>,
+    /// Which start of the worker asks.
     pub incarnation: Incarnation,
+    /// The number of its message.
+    pub sequence: MessageSequence,
+    /// The answer lists what to stop.
+    pub is_heartbeat: bool,
+    /// What is wrong with it, if it counts all the same.
+    pub detail: Option<String>,
 }
 
 /// What reaches a coordinator's process.
@@ -161,17 +167,28 @@ impl Node {
         config.leader_lease_ttl = self.plan.ttl;
         config.scheduler_interval = self.plan.interval;
         config.batch_size = self.plan.batch_size;
-        config.heartbeat_timeout = if self.epoch > 1 {
-            self.plan.later_heartbeat_timeout
-        } else {
-            self.plan.heartbeat_timeout
-        };
+        config.heartbeat_timeout = self.heartbeat_timeout();
         config.worker_dead_threshold = self.plan.dead_threshold;
         config.retry_backoff_cap = self.plan.backoff_cap;
         config.worker_loss_limit = self.plan.loss_limit;
         config.window_per_class = self.plan.window;
         config.load_limit = self.plan.load_limit;
         config
+    }
+
+    /// What it tells workers whom core does not answer: lease and heartbeat.
+    #[must_use]
+    pub fn lease_told(&self) -> (Duration, Duration) {
+        let lease = self.heartbeat_timeout();
+        (lease, lease / 4)
+    }
+
+    fn heartbeat_timeout(&self) -> Duration {
+        if self.epoch > 1 {
+            self.plan.later_heartbeat_timeout
+        } else {
+            self.plan.heartbeat_timeout
+        }
     }
 
     /// The process, if one runs and is scheduled.
@@ -189,7 +206,7 @@ impl Process {
         let unread = self
             .inbox
             .iter()
-            .find(|(_, inbound)| matches!(inbound, Inbound::Message(Message::Request(_))))
+            .find(|(_, inbound)| matches!(inbound, Inbound::Message(Message::FromWorker(_))))
             .map(|(at, _)| *at);
         let writing = self.writing.values().copied().min();
         let until = unread.into_iter().chain(writing).min().unwrap_or(now);

@@ -79,10 +79,17 @@ pub(super) enum Purpose {
     /// A report whose content is being written.
     Report {
         /// The report.
-        request: Arc<crate::message::WorkerRequest>,
+        said: Arc<crate::message::Said>,
         /// Names the writing.
         ticket: u64,
     },
+    /// Log lines are being written.
+    Lines {
+        /// The lines.
+        said: Arc<crate::message::Said>,
+    },
+    /// What an assignment carries is being read.
+    Assignment(Box<niyanta_core::Effect>),
     /// A call to the API.
     Call(u64),
     /// Nobody waits.

@@ -1,16 +1,27 @@
-//! The machines that workers run on.
+//! The machines that workers run on: the shell of the production worker machine.
+//!
+//! Feeds it what arrives, what its children say and what the clock says, and carries its actions out
+//! in order. What a child does by itself is [`super::children`]'s.
 
 use super::{Occurrence, World};
 use crate::{
     clock::{Clock, Moment},
     decision::{Choice, Occasion, Who},
-    message::{Address, Message},
+    message::{Address, Inbox, Message, Said, as_newer_version},
     plan::{InFlight, Plan, WorkerPlan},
     properties::Observation,
     worker::{Deed, Worker},
 };
-use niyanta_core::{WorkerMessage, ids::Incarnation, time::Duration};
-use std::collections::VecDeque;
+use bytes::Bytes;
+use niyanta_core::{
+    ids::{Generation, Incarnation},
+    time::{Duration, WallTime},
+};
+use runtime::{
+    protocol,
+    worker::machine::{Action, Event},
+};
+use std::{collections::VecDeque, sync::Arc};
 
 /// A machine with room for one worker process.
 pub(super) struct Host {
@@ -20,12 +31,22 @@ pub(super) struct Host {
     pub epoch: u32,
     /// The process.
     pub worker: Option<Worker>,
-    /// It and its children are not scheduled until then.
+    /// The process is not scheduled until then.
     pub paused_until: Option<Moment>,
+    /// Nor are its children and their guards: the whole machine stands still.
+    pub all_paused: bool,
     /// The incarnation before, which has ended with all its children.
     pub before: Option<Incarnation>,
-    inbox: VecDeque<Message>,
+    inbox: VecDeque<Arrival>,
     wake_at: Option<Moment>,
+    actions: Vec<Action>,
+}
+
+/// Something for a process to read.
+#[derive(Debug)]
+enum Arrival {
+    Heard(Message),
+    Own(Event),
 }
 
 impl Host {
@@ -39,9 +60,11 @@ impl Host {
                 epoch: 0,
                 worker: None,
                 paused_until: None,
+                all_paused: false,
                 before: None,
                 inbox: VecDeque::new(),
                 wake_at: None,
+                actions: Vec::new(),
             })
             .collect()
     }
@@ -79,18 +102,15 @@ impl World {
             profile.capacity = room;
         }
         let replaces = host.before.clone().filter(|_| host.plan.remembers);
-        host.worker = Some(Worker::start(
-            host.clock().read(now),
-            place,
-            profile,
-            incarnation.clone(),
-            replaces,
-            super::process_seed(self.plan.seed, "worker", place, host.epoch),
-        ));
+        let seed = super::process_seed(self.plan.seed, "worker", place, host.epoch);
+        host.worker = Some(Worker::start(profile, incarnation.clone(), replaces, seed));
         self.trace.tell(now, Address::Worker(place), || {
             format!("starts as {incarnation}")
         });
-        self.carry_out_deeds(place);
+        if self.hosts[place].plan.speaks_newer {
+            self.say_what_nobody_knows(place);
+        }
+        self.step_worker(place, Event::Tick);
     }
 
     /// The process dies with its children.
@@ -111,37 +131,108 @@ impl World {
 
     pub(super) fn reach_worker(&mut self, place: usize, message: Message) {
         let host = &mut self.hosts[place];
-        if host.paused_until.is_some() {
-            if host.worker.is_some() {
-                host.inbox.push_back(message);
-            }
+        if host.worker.is_none() || !is_for(&message, place, host.epoch) {
             return;
         }
-        let local = host.clock().read(self.now);
-        if let Some(worker) = &mut host.worker {
-            worker.hear(local, &message, &mut self.decider);
-            self.trace.tell(self.now, Address::Worker(place), || {
-                format!("hears {}", crate::story::message(&message))
-            });
-            self.carry_out_deeds(place);
+        if host.paused_until.is_some() {
+            host.inbox.push_back(Arrival::Heard(message));
+            return;
+        }
+        self.trace.tell(self.now, Address::Worker(place), || {
+            format!("hears {}", crate::story::message(&message))
+        });
+        self.hear(place, &message);
+    }
+
+    /// The process itself, or a child of it, has something to say to its machine.
+    pub(super) fn tell_worker(&mut self, place: usize, event: Event) {
+        let host = &mut self.hosts[place];
+        if host.worker.is_none() {
+            return;
+        }
+        if host.paused_until.is_some() {
+            host.inbox.push_back(Arrival::Own(event));
+        } else {
+            self.step_worker(place, event);
+        }
+    }
+
+    fn hear(&mut self, place: usize, message: &Message) {
+        let Some(worker) = &mut self.hosts[place].worker else {
+            return;
+        };
+        let mine = |incarnation: &Incarnation| incarnation == worker.incarnation();
+        let (bytes, deed, generation) = match message {
+            Message::Answer(answered) => (
+                answered.bytes.clone(),
+                answered
+                    .incarnation
+                    .as_ref()
+                    .is_some_and(mine)
+                    .then(|| Deed::HeardAnswer(Arc::clone(answered))),
+                answered.generation,
+            ),
+            Message::Command(command) => (
+                command.bytes.clone(),
+                mine(&command.incarnation).then(|| Deed::HeardCommand(Arc::clone(command))),
+                Some(command.generation),
+            ),
+            Message::LeaderElected(elected) => (
+                elected.bytes.clone(),
+                Some(Deed::HeardElected(elected.generation)),
+                Some(elected.generation),
+            ),
+            Message::Unheard(bytes) => (bytes.clone(), None, None),
+            Message::FromWorker(_)
+            | Message::LeaderResigned(_)
+            | Message::WorkloadsHinted(_)
+            | Message::WorkersHinted
+            | Message::CustomersHinted(_)
+            | Message::KeyRevoked(_)
+            | Message::Probe { .. } => return,
+        };
+        let Some(deed) = deed else {
+            self.step_worker(place, Event::Heard(bytes));
+            return;
+        };
+        let seen = generation.map(|generation| worker.note_generation(generation));
+        let old = generation.filter(|generation| Some(*generation) < seen);
+        match old {
+            Some(generation) => self.hear_old(place, bytes, generation, seen.unwrap_or_default()),
+            None => {
+                self.observe_deed(place, &deed);
+                self.step_worker(place, Event::Heard(bytes));
+            }
+        }
+    }
+
+    /// A word of an older term must change nothing. Everything that is due anyway is done first, so
+    /// that whatever happens afterwards came of the word.
+    fn hear_old(&mut self, place: usize, bytes: Bytes, generation: Generation, seen: Generation) {
+        self.step_worker(place, Event::Tick);
+        let Some(worker) = &self.hosts[place].worker else {
+            return;
+        };
+        let before = worker.face();
+        let did = self.step_worker(place, Event::Heard(bytes));
+        let Some(worker) = &self.hosts[place].worker else {
+            return;
+        };
+        if did || before != worker.face() {
+            self.observe_deed(place, &Deed::ObeyedOld { generation, seen });
         }
     }
 
     pub(super) fn wake_worker(&mut self, place: usize, epoch: u32) {
-        let now = self.now;
         let host = &mut self.hosts[place];
         if host.epoch != epoch || host.paused_until.is_some() {
             return;
         }
-        if host.wake_at.is_none_or(|at| at > now) {
+        if host.wake_at.is_none_or(|at| at > self.now) {
             return;
         }
         host.wake_at = None;
-        let local = host.clock().read(now);
-        if let Some(worker) = &mut host.worker {
-            worker.wake(local);
-            self.carry_out_deeds(place);
-        }
+        self.step_worker(place, Event::Tick);
     }
 
     pub(super) fn resume_worker(&mut self, place: usize, epoch: u32) {
@@ -155,68 +246,139 @@ impl World {
         let unread = std::mem::take(&mut host.inbox);
         self.trace
             .tell(now, Address::Worker(place), || "runs again".to_owned());
-        for message in unread {
-            self.reach_worker(place, message);
+        self.observe(&Observation::WorkerResumed { place });
+        for arrival in unread {
+            if self.hosts[place].epoch != epoch {
+                return;
+            }
+            match arrival {
+                Arrival::Heard(message) => self.reach_worker(place, message),
+                Arrival::Own(event) => self.tell_worker(place, event),
+            }
         }
-        let local = self.hosts[place].clock().read(now);
-        if let Some(worker) = &mut self.hosts[place].worker {
-            worker.wake(local);
-            self.carry_out_deeds(place);
+        if self.hosts[place].epoch == epoch {
+            self.step_worker(place, Event::Tick);
         }
     }
 
-    /// Sends what the worker sends, shows what it does, and wakes it when it wants to be.
-    pub(super) fn carry_out_deeds(&mut self, place: usize) {
+    /// Hands one thing to the machine and carries out what it wants. True when it wanted something.
+    pub(super) fn step_worker(&mut self, place: usize, event: Event) -> bool {
         let now = self.now;
-        let clock = self.hosts[place].clock();
-        let Some(worker) = &mut self.hosts[place].worker else {
-            return;
+        let host = &mut self.hosts[place];
+        let local = host.clock().read(now);
+        let Some(worker) = &mut host.worker else {
+            return false;
         };
-        let deeds = worker.take_deeds();
-        let incarnation = worker.incarnation().clone();
-        let lease_until = worker.lease_until();
-        let mut exit = None;
-        for deed in deeds {
-            self.trace.fold_value(&deed);
-            self.tell_deed(place, &deed);
-            self.observe(&Observation::Worker {
-                place,
-                incarnation: &incarnation,
-                clock,
-                lease_until,
-                deed: &deed,
-            });
-            match deed {
-                Deed::Send(request) => {
-                    let from = Address::Worker(place);
-                    let beats = matches!(request.request.body, WorkerMessage::Heartbeat { .. });
-                    self.tell_coordinators(from, &Message::Request(request));
-                    if beats && let Some(leader) = self.leader_if_aimed_at() {
-                        self.strike_during(InFlight::HeartbeatSent, leader);
-                    }
-                }
-                Deed::Exit { deregistered } => exit = Some(deregistered),
-                Deed::Obeyed { .. } | Deed::Began(..) | Deed::Finished(..) | Deed::Ended(..) => {}
+        let mut actions = std::mem::take(&mut host.actions);
+        worker.handle(local, wall(now), event, &mut actions);
+        let did = !actions.is_empty();
+        let epoch = host.epoch;
+        for action in actions.drain(..) {
+            if self.hosts[place].epoch == epoch {
+                self.carry_out_action(place, action);
             }
         }
-        self.observe(&Observation::WorkerStands {
-            place,
-            clock,
-            lease_until,
-        });
-        if let Some(deregistered) = exit {
-            self.end_worker(place);
-            let pause = Duration::from_millis(if deregistered { 1_500 } else { 300 });
-            self.after(pause, Occurrence::StartWorker(place));
-            return;
+        self.hosts[place].actions = actions;
+        if self.hosts[place].epoch == epoch {
+            let clock = self.hosts[place].clock();
+            self.observe(&Observation::WorkerStands { place, clock });
+            self.schedule_worker(place);
         }
-        let host = &mut self.hosts[place];
+        did
+    }
+
+    fn carry_out_action(&mut self, place: usize, action: Action) {
+        match action {
+            Action::Send {
+                is_log,
+                wants_answer: _,
+                bytes,
+            } => self.say(place, is_log, bytes),
+            Action::Start(assignment) => self.start_child(place, &assignment),
+            Action::Stop {
+                workload,
+                attempt,
+                cause,
+            } => self.stop_child(place, (workload, attempt), cause),
+            Action::Kill { workload, attempt } => self.kill_child(place, (workload, attempt)),
+            Action::LeaseExtended(until) => {
+                if let Some(worker) = &mut self.hosts[place].worker {
+                    worker.guarded_until = until;
+                }
+            }
+            Action::Exit { refused } => {
+                let refused = refused.is_some();
+                self.observe_deed(place, &Deed::Exit { refused });
+                self.end_worker(place);
+                let pause = Duration::from_millis(if refused { 300 } else { 1_500 });
+                self.after(pause, Occurrence::StartWorker(place));
+            }
+        }
+    }
+
+    fn say(&mut self, place: usize, is_log: bool, bytes: Bytes) {
+        let host = &self.hosts[place];
+        let bytes = if host.plan.speaks_newer {
+            as_newer_version(&bytes)
+        } else {
+            bytes
+        };
         let epoch = host.epoch;
-        let Some(worker) = &host.worker else { return };
-        let next = worker.next_wake();
-        if next == niyanta_core::time::Timestamp::MAX {
-            return;
+        let said = Arc::new(Said {
+            inbox: Inbox { place, epoch },
+            is_log,
+            read: protocol::decode(&bytes),
+            bytes,
+        });
+        self.observe_deed(place, &Deed::Said(Arc::clone(&said)));
+        let renews = said.renews_lease();
+        self.tell_coordinators(Address::Worker(place), &Message::FromWorker(said));
+        if renews && let Some(leader) = self.leader_if_aimed_at() {
+            self.strike_during(InFlight::HeartbeatSent, leader);
         }
+    }
+
+    /// A newer version says something that this one refuses.
+    fn say_what_nobody_knows(&mut self, place: usize) {
+        let Some(worker) = &self.hosts[place].worker else {
+            return;
+        };
+        let origin = protocol::WorkerOrigin {
+            worker: &worker.profile().worker,
+            incarnation: worker.incarnation(),
+            generation_seen: Generation::ZERO,
+            sequence: 0,
+            now: wall(self.now),
+        };
+        let bytes = origin.encode("worker.mood", protocol::wire::Nothing {});
+        self.say(place, false, bytes);
+    }
+
+    pub(super) fn observe_deed(&mut self, place: usize, deed: &Deed) {
+        let host = &self.hosts[place];
+        let clock = host.clock();
+        let Some(worker) = &host.worker else { return };
+        let incarnation = worker.incarnation().clone();
+        deed.fold_into(&mut self.trace);
+        self.trace.tell(self.now, Address::Worker(place), || {
+            crate::story::deed(deed)
+        });
+        self.observe(&Observation::Worker {
+            place,
+            incarnation: &incarnation,
+            clock,
+            deed,
+        });
+    }
+
+    fn schedule_worker(&mut self, place: usize) {
+        let now = self.now;
+        let host = &mut self.hosts[place];
+        let (clock, epoch) = (host.clock(), host.epoch);
+        let Some(worker) = &host.worker else { return };
+        let Some(next) = worker.next_wake() else {
+            return;
+        };
         let at = clock.when(next).max(now);
         if host.wake_at.is_none_or(|wake_at| at < wake_at) {
             host.wake_at = Some(at);
@@ -224,19 +386,31 @@ impl World {
         }
     }
 
-    fn tell_deed(&mut self, place: usize, deed: &Deed) {
-        self.trace
-            .tell(self.now, Address::Worker(place), || match deed {
-                Deed::Send(request) => format!("asks {}", crate::story::request(&request.request)),
-                Deed::Obeyed { generation, .. } => format!("  (obeys term {generation})"),
-                Deed::Began(workload, attempt) => format!("begins {workload} attempt {attempt}"),
-                Deed::Finished(workload, attempt, finish) => {
-                    format!("{workload} attempt {attempt}: {finish:?}")
-                }
-                Deed::Ended(workload, attempt) => {
-                    format!("runs {workload} attempt {attempt} no more")
-                }
-                Deed::Exit { .. } => "exits".to_owned(),
-            });
+    /// Its connection to the broker is back.
+    pub(super) fn reconnect_worker(&mut self, place: usize) {
+        self.tell_worker(place, Event::Connected);
     }
+}
+
+/// An answer goes to one process; everything else to whoever runs there.
+fn is_for(message: &Message, place: usize, epoch: u32) -> bool {
+    match message {
+        Message::Answer(answered) => answered.inbox == Inbox { place, epoch },
+        Message::Command(_)
+        | Message::LeaderElected(_)
+        | Message::Unheard(_)
+        | Message::FromWorker(_)
+        | Message::LeaderResigned(_)
+        | Message::WorkloadsHinted(_)
+        | Message::WorkersHinted
+        | Message::CustomersHinted(_)
+        | Message::KeyRevoked(_)
+        | Message::Probe { .. } => true,
+    }
+}
+
+/// What messages are stamped with, for people.
+pub(super) fn wall(now: Moment) -> WallTime {
+    let micros = i64::try_from(now.0 / 1_000).unwrap_or(i64::MAX / 2);
+    WallTime(1_790_000_000_000_000 + micros)
 }

@@ -197,6 +197,15 @@ impl Store {
         }
     }
 
+    pub(super) fn list(&self, customer: CustomerId) -> Answer {
+        let lags = is_planted(Bug::StaleReads);
+        let whole = is_planted(Bug::ListForgetsCustomer);
+        let rows = self.tables.workloads.values().filter(|found| {
+            (whole || found.row.customer == customer) && (!lags || found.version > 1)
+        });
+        Answer::Listed(rows.map(|found| (found.row.id, found.version)).collect())
+    }
+
     pub(super) fn get(&self, customer: CustomerId, workload: WorkloadId) -> Answer {
         let lags = is_planted(Bug::StaleReads);
         let found = self

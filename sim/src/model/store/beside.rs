@@ -5,17 +5,20 @@ use super::{
     Store,
     locks::RowKey,
     session::SqlError,
-    statement::{Answer, ContentWrite},
+    statement::{Answer, AssignmentAsk, ContentWrite},
     tables::Write,
     transaction::{Next, Transaction},
 };
+use base64::Engine as _;
 use niyanta_core::{
     Content,
     ids::{Attempt, Incarnation, WorkerId, WorkloadId},
     scheduling::PendingReason,
+    snapshot::WorkloadRow,
     time::Duration,
     workload::Status,
 };
+use runtime::store::AssignmentRow;
 
 impl Store {
     pub(super) fn write_content(&self, tx: &mut Transaction, write: &ContentWrite) -> Next {
@@ -49,6 +52,14 @@ impl Store {
                     .is_some_and(|(_, incarnation)| *incarnation == write.incarnation);
                 leader.attempt == write.attempt && theirs && newer
             })
+    }
+
+    pub(super) fn assignment(&self, ask: &AssignmentAsk) -> Answer {
+        let found = self.tables.workloads.get(&ask.workload).filter(|found| {
+            let leader = &found.row.leader;
+            leader.status.has_open_attempt() && leader.attempt == ask.attempt
+        });
+        Answer::Assignment(found.map(|found| Box::new(assignment_row(&found.row))))
     }
 
     pub(super) fn record_reasons(
@@ -100,5 +111,26 @@ impl Store {
             }
         }
         Next::Done(Answer::Done)
+    }
+}
+
+/// What a workload's assignment carries. No simulated workload has parameters.
+fn assignment_row(row: &WorkloadRow) -> AssignmentRow {
+    let empty = || serde_json::json!({});
+    let checkpoint = row.checkpoint.map(|(attempt, sequence)| {
+        let data = base64::engine::general_purpose::STANDARD.encode(sequence.to_be_bytes());
+        (attempt, sequence, data)
+    });
+    AssignmentRow {
+        workload: row.id,
+        attempt: row.leader.attempt,
+        workload_type: row.workload_type.clone(),
+        config_json: empty(),
+        resource_limits: empty(),
+        input_params: empty(),
+        checkpoint_interval_sec: 1,
+        checkpoint,
+        timeout_seconds: u32::try_from(row.timeout.as_secs()).unwrap_or(u32::MAX),
+        on_lease_loss: row.on_lease_loss,
     }
 }

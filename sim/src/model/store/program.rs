@@ -253,6 +253,10 @@ impl Statement {
             | Self::PendingReasons(_)
             | Self::Heartbeats(_)
             | Self::Content(_)
+            | Self::Logs
+            | Self::Assignment(_)
+            | Self::List { .. }
+            | Self::ChangeLimits { .. }
             | Self::Submit(_)
             | Self::Wish(_)
             | Self::WishWorker(_)
@@ -273,6 +277,8 @@ impl Statement {
                 | Self::Snapshot { .. }
                 | Self::Load { .. }
                 | Self::Get { .. }
+                | Self::List { .. }
+                | Self::Assignment(_)
                 | Self::WhyNot(_)
                 | Self::Look { .. }
         )

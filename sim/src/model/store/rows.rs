@@ -185,6 +185,11 @@ pub enum Change {
         /// The version before.
         before_version: u64,
     },
+    /// A customer has other limits.
+    Limited {
+        /// Who.
+        customer: CustomerId,
+    },
 }
 
 /// How the lease row changed.

@@ -20,6 +20,7 @@ use niyanta_core::{
     time::{Duration, WallTime},
     workload::{Desired, Status},
 };
+use runtime::store::AssignmentRow;
 use std::sync::Arc;
 
 /// One autocommitted statement.
@@ -70,12 +71,30 @@ pub enum Statement {
     Heartbeats(Vec<(WorkerId, Incarnation, Duration)>),
     /// Write what a report carries, beside the batch.
     Content(ContentWrite),
+    /// Write log lines, beside the batch.
+    Logs,
+    /// Read what an assignment carries.
+    Assignment(AssignmentAsk),
     /// Submit a workload.
     Submit(Arc<Submission>),
     /// Wish something of a workload.
     Wish(Wish),
     /// Wish something of a worker.
     WishWorker(WishWorker),
+    /// Read all workloads of a customer.
+    List {
+        /// Whose.
+        customer: CustomerId,
+    },
+    /// Change a customer's limits.
+    ChangeLimits {
+        /// Whose.
+        customer: CustomerId,
+        /// Most open attempts.
+        max_running: u32,
+        /// Most workloads in the queue.
+        max_queued: u64,
+    },
     /// Read one workload.
     Get {
         /// Whose.
@@ -163,6 +182,15 @@ pub struct ContentWrite {
     pub is_bad: bool,
 }
 
+/// Which assignment is to be sent.
+#[derive(Debug, Clone, Copy)]
+pub struct AssignmentAsk {
+    /// Which workload.
+    pub workload: WorkloadId,
+    /// The attempt that must still be open.
+    pub attempt: Attempt,
+}
+
 /// The answer of a statement that was executed.
 #[derive(Debug, Clone, Hash)]
 pub enum Answer {
@@ -241,6 +269,8 @@ pub enum Answer {
     },
     /// What became of a report's content.
     Content(Content),
+    /// What an assignment carries; nothing when that attempt is not open any more.
+    Assignment(Option<Box<AssignmentRow>>),
     /// What became of a submission.
     Submitted(SubmitAnswer),
     /// The workload that a submission made, if it made one.
@@ -262,6 +292,10 @@ pub enum Answer {
     Looked(Option<Look>),
     /// Whether there is such a worker.
     WorkerWished(bool),
+    /// All workloads of a customer, with their versions.
+    Listed(Vec<(WorkloadId, u64)>),
+    /// The limits stand.
+    LimitsChanged,
     /// A workload, if there is one.
     Got(Option<(Status, Desired, u64)>),
     /// Done, and nobody waits for it.

@@ -12,7 +12,7 @@ use super::{
     statement::{ContentWrite, Statement},
 };
 use niyanta_core::{
-    batch::{AuditDetails, Batch, LeaderHalf, WorkerRecord, WorkerWrite},
+    batch::{AuditDetails, Batch, CounterWrite, LeaderHalf, WorkerRecord, WorkerWrite},
     config::Config,
     fleet::WorkerDesired,
     ids::{
@@ -84,6 +84,8 @@ pub(super) enum Write {
     Reason(usize),
     /// When the worker at this index was heard.
     Heard,
+    /// A customer's limits.
+    Limits,
 }
 
 /// What the indices need to know of a workload.
@@ -166,15 +168,7 @@ impl Tables {
         for write in writes {
             match (write, statement) {
                 (Write::Lease { step, by, after }, _) => {
-                    let before = std::mem::replace(&mut self.lease, after.clone());
-                    self.lease_stamp = self.commits;
-                    changes.push(Change::Lease {
-                        step,
-                        time,
-                        by,
-                        before,
-                        after,
-                    });
+                    changes.push(self.write_lease(step, by, after, time));
                 }
                 (Write::Fence(row), _) => {
                     self.fence = row;
@@ -190,12 +184,7 @@ impl Tables {
                     self.wishes.remove(&worker);
                 }
                 (Write::Counter(index), Statement::Persist(batch)) => {
-                    let write = &batch.counters[index];
-                    if let Some(row) = self.customers.get_mut(&write.customer) {
-                        row.left_queue += write.left_queue;
-                        row.running += write.running;
-                        row.moved_stamp = self.commits;
-                    }
+                    self.count(&batch.counters[index]);
                 }
                 (Write::Workload(at), Statement::Submit(submission)) => {
                     self.insert_workload(submission, at);
@@ -221,6 +210,14 @@ impl Tables {
                     }
                 }
                 (Write::Heard, _) => {}
+                (
+                    Write::Limits,
+                    Statement::ChangeLimits {
+                        customer,
+                        max_running,
+                        max_queued,
+                    },
+                ) => changes.push(self.write_limits(*customer, *max_running, *max_queued)),
                 (write, statement) => unreachable!("{write:?} is not what {statement:?} writes"),
             }
         }
@@ -231,6 +228,40 @@ impl Tables {
                 moved,
             });
         }
+    }
+
+    fn write_lease(
+        &mut self,
+        step: LeaseStep,
+        by: Incarnation,
+        after: Lease,
+        time: WallTime,
+    ) -> Change {
+        let before = std::mem::replace(&mut self.lease, after.clone());
+        self.lease_stamp = self.commits;
+        Change::Lease {
+            step,
+            time,
+            by,
+            before,
+            after,
+        }
+    }
+
+    fn count(&mut self, write: &CounterWrite) {
+        if let Some(row) = self.customers.get_mut(&write.customer) {
+            row.left_queue += write.left_queue;
+            row.running += write.running;
+            row.moved_stamp = self.commits;
+        }
+    }
+
+    fn write_limits(&mut self, customer: CustomerId, max_running: u32, max_queued: u64) -> Change {
+        if let Some(row) = self.customers.get_mut(&customer) {
+            row.limits.max_running = max_running;
+            row.max_queued = max_queued;
+        }
+        Change::Limited { customer }
     }
 
     fn move_workload(&mut self, batch: &Batch, index: usize, at: WallTime) -> Option<Moved> {

@@ -283,6 +283,13 @@ impl Store {
             Statement::WhyNot(submission) => Next::Done(self.why_not(submission)),
             Statement::Look { customer, workload } => Next::Done(self.look(*customer, *workload)),
             Statement::Get { customer, workload } => Next::Done(self.get(*customer, *workload)),
+            Statement::List { customer } => Next::Done(self.list(*customer)),
+            Statement::Assignment(ask) => Next::Done(self.assignment(ask)),
+            Statement::Logs => Next::Done(Answer::Done),
+            Statement::ChangeLimits { .. } => {
+                tx.writes.push(Write::Limits);
+                Next::Done(Answer::LimitsChanged)
+            }
         }
     }
 }

@@ -36,12 +36,20 @@ pub struct Asked {
 impl Asked {
     /// The same submission, tried again after an outcome that is not known.
     #[must_use]
-    pub fn again(self, now: Moment) -> Self {
+    pub fn again(self) -> Self {
         Self {
-            begun: now,
             in_doubt: true,
             ..self
         }
+    }
+
+    /// What is seen of it; a submission names the workload that it made, once that is known.
+    fn call(&self, made: Option<WorkloadId>) -> Call {
+        let mut ask = self.ask.clone();
+        if let (ApiAsk::Submit { row, .. }, Some(made)) = (&mut ask, made) {
+            row.id = made;
+        }
+        Call::made_at(self.number, Caller::Client(self.caller), self.begun, ask)
     }
 }
 
@@ -89,15 +97,23 @@ impl Checker {
     /// A client calls.
     pub fn asked(&self, caller: usize, ask: ApiAsk) -> Asked {
         let begun = self.now();
-        let mut seen = self.seen();
-        seen.last_call += 1;
-        Asked {
-            number: seen.last_call,
-            caller,
-            ask,
-            begun,
-            in_doubt: false,
-        }
+        self.look(|database| {
+            let mut seen = self.seen();
+            seen.last_call += 1;
+            let asked = Asked {
+                number: seen.last_call,
+                caller,
+                ask,
+                begun,
+                in_doubt: false,
+            };
+            if matches!(asked.ask, ApiAsk::Submit { .. }) {
+                seen.asked.insert(asked.number, asked.clone());
+            }
+            let call = &asked.call(None);
+            seen.observe(begun, database.model(), &Observation::CallBegun { call });
+            asked
+        })
     }
 
     /// A client was told.
@@ -137,26 +153,22 @@ impl Checker {
 
 impl Seen {
     fn told(&mut self, now: Moment, store: &Model, asked: &Asked, answer: ApiAnswer) {
-        let is_submission = matches!(asked.ask, ApiAsk::Submit { .. });
-        let mut call = Call::seen(
-            asked.number,
-            Caller::Client(asked.caller),
-            asked.ask.clone(),
-        );
-        call.begun = asked.begun;
-        call.is_unknown = asked.in_doubt;
-        if is_submission && answer.denies() {
+        let made = self.made.get(&asked.number).copied();
+        let call = asked.call(made);
+        if matches!(asked.ask, ApiAsk::Submit { .. }) && answer.denies() {
             if asked.in_doubt {
                 // It denies this try alone.
                 return;
             }
-            call.made = self.made.get(&asked.number).copied();
-            if call.made.is_none() {
-                self.denied.insert(asked.number, call.clone());
+            if made.is_none() {
+                self.denied.insert(asked.number);
             }
         }
-        let call = &call;
-        self.observe(now, store, &Observation::CallAnswered { call, answer });
+        let observation = Observation::CallAnswered {
+            call: &call,
+            answer: &answer,
+        };
+        self.observe(now, store, &observation);
     }
 
     /// A submission landed: it must not have been denied before.
@@ -166,11 +178,17 @@ impl Seen {
             return;
         };
         self.made.insert(number, workload);
-        if let Some(mut call) = self.denied.remove(&number) {
-            call.made = Some(workload);
-            let (call, answer) = (&call, ApiAnswer::Unavailable);
-            let observation = Observation::CallAnswered { call, answer };
-            self.observe(now, database.model(), &observation);
+        let Some(asked) = self.asked.remove(&number) else {
+            return;
+        };
+        let call = &asked.call(Some(workload));
+        let model = database.model();
+        if self.denied.remove(&number) {
+            let answer = &ApiAnswer::Unavailable;
+            self.observe(now, model, &Observation::CallAnswered { call, answer });
+        } else {
+            // Until it is answered it may have been made, or not.
+            self.observe(now, model, &Observation::CallBegun { call });
         }
     }
 }

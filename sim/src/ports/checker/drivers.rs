@@ -2,7 +2,7 @@
 
 use super::Checker;
 use crate::properties::Observation;
-use niyanta_core::{Config, ids::Incarnation, invariants};
+use niyanta_core::{ids::Incarnation, invariants};
 use runtime::watch::{self, Inside};
 
 impl Checker {
@@ -13,13 +13,11 @@ impl Checker {
         Watching
     }
 
-    /// A coordinator's process starts with this configuration.
-    pub fn coordinator_started(&self, place: usize, incarnation: &Incarnation, config: &Config) {
+    /// A coordinator's process starts; its core is made later.
+    pub fn coordinator_starts(&self, place: usize, incarnation: &Incarnation) {
         let mut seen = self.seen();
         seen.places.retain(|_, other| *other != place);
         seen.places.insert(incarnation.clone(), place);
-        drop(seen);
-        self.observe(&Observation::CoordinatorStarted { place, config });
     }
 
     /// A coordinator's process is gone.
@@ -30,8 +28,15 @@ impl Checker {
 
     fn inside(&self, inside: &Inside<'_>) {
         match inside {
-            // Its host says so itself, with its place.
-            Inside::Made { .. } => {}
+            Inside::Made { who, now, config } => {
+                if let Some(place) = self.place_of(who) {
+                    self.observe(&Observation::CoordinatorStarted {
+                        place,
+                        config,
+                        local: *now,
+                    });
+                }
+            }
             Inside::Handled {
                 who,
                 now,
@@ -47,7 +52,7 @@ impl Checker {
                     local: *now,
                     event,
                     effects,
-                    term: crate::machine::term(core),
+                    term: crate::machine::term(core, *now),
                     broken: &invariants::check(core),
                 });
             }
@@ -57,8 +62,12 @@ impl Checker {
                 }
             }
             Inside::WorkerStepped {
-                worker, machine, ..
-            } => self.worker_stepped(worker, machine.incarnation()),
+                worker,
+                event,
+                actions,
+                machine,
+                ..
+            } => self.worker_stepped(worker, event, actions, machine.incarnation()),
         }
     }
 

@@ -1,16 +1,23 @@
-//! What workers truly run, as their handlers tell.
+//! What workers hear, say and truly run: the first two as their machines show them, the last as their
+//! handlers tell.
 
 use super::Checker;
 use crate::{
     clock::Clock,
+    message::{Answered, Command, Inbox, Order, Said},
     properties::Observation,
-    worker::{Deed, Finish},
+    worker::Deed,
 };
+use bytes::Bytes;
 use niyanta_core::{
-    ids::{Attempt, Generation, Incarnation, WorkerId, WorkloadId},
-    time::Timestamp,
+    Reply, ReplyStatus,
+    ids::{Attempt, Generation, Incarnation, MessageSequence, WorkerId, WorkloadId},
 };
-use std::fmt;
+use runtime::{
+    protocol::{self, Answer, AnswerStatus, Word},
+    worker::machine::{Action, Event},
+};
+use std::{fmt, sync::Arc};
 
 /// An attempt that truly runs, until this is dropped.
 pub struct Running {
@@ -20,7 +27,6 @@ pub struct Running {
     clock: Clock,
     workload: WorkloadId,
     attempt: Attempt,
-    lease_until: Box<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 impl fmt::Debug for Running {
@@ -39,7 +45,7 @@ impl Running {
         checker: &Checker,
         (place, clock): (usize, Clock),
         (workload, attempt, generation): (WorkloadId, Attempt, Generation),
-        lease_until: impl Fn() -> Timestamp + Send + Sync + 'static,
+        outlives_lease: bool,
     ) -> Self {
         let running = Self {
             checker: checker.clone(),
@@ -48,22 +54,24 @@ impl Running {
             clock,
             workload,
             attempt,
-            lease_until: Box::new(lease_until),
         };
         checker.seen().counts.attempts += 1;
-        running.show(&Deed::Began(workload, attempt));
+        running.show(&Deed::Began {
+            workload,
+            attempt,
+            outlives_lease,
+        });
         checker.tell("worker", &format!("w{place} obeys term {generation}"));
         running
     }
 
     /// It comes to its own end.
     pub fn finished(&self, completed: bool) {
-        let finish = if completed {
-            Finish::Completed
-        } else {
-            Finish::Failed
-        };
-        self.show(&Deed::Finished(self.workload, self.attempt, finish));
+        self.show(&Deed::Finished {
+            workload: self.workload,
+            attempt: self.attempt,
+            completed,
+        });
     }
 
     /// It still runs, and its worker has had time to stop it if it had to.
@@ -71,7 +79,6 @@ impl Running {
         self.checker.observe(&Observation::WorkerStands {
             place: self.place,
             clock: self.clock,
-            lease_until: (self.lease_until)(),
         });
     }
 
@@ -80,7 +87,6 @@ impl Running {
             place: self.place,
             incarnation: &self.incarnation,
             clock: self.clock,
-            lease_until: (self.lease_until)(),
             deed,
         });
     }
@@ -94,8 +100,10 @@ impl Drop for Running {
 
 impl Checker {
     /// A worker's process starts at a place.
-    pub fn worker_started(&self, place: usize, worker: &WorkerId) {
-        self.seen().worker_places.insert(worker.clone(), place);
+    pub fn worker_started(&self, place: usize, worker: &WorkerId, clock: Clock) {
+        let mut seen = self.seen();
+        seen.worker_places.insert(worker.clone(), (place, clock));
+        drop(seen);
         self.tell("worker", &format!("w{place} starts"));
     }
 
@@ -109,13 +117,44 @@ impl Checker {
     }
 
     /// A worker's machine took a step: it may have begun a new incarnation by it.
-    pub(super) fn worker_stepped(&self, worker: &WorkerId, incarnation: &Incarnation) {
-        let mut seen = self.seen();
-        let Some(place) = seen.worker_places.get(worker).copied() else {
+    pub(super) fn worker_stepped(
+        &self,
+        worker: &WorkerId,
+        event: &Event,
+        actions: &[Action],
+        incarnation: &Incarnation,
+    ) {
+        let found = self.seen().worker_places.get(worker).copied();
+        let Some((place, clock)) = found else {
             return;
         };
-        if seen.workers.get(&place) != Some(incarnation) {
-            seen.workers.insert(place, incarnation.clone());
+        let before = self.seen().workers.get(&place).cloned();
+        if before.as_ref() != Some(incarnation) {
+            self.seen().workers.insert(place, incarnation.clone());
+        }
+        let show = |incarnation: &Incarnation, deed: &Deed| {
+            self.observe(&Observation::Worker {
+                place,
+                incarnation,
+                clock,
+                deed,
+            });
+        };
+        if let (Event::Heard(bytes), Some(before)) = (event, &before)
+            && let Some(deed) = heard(bytes, place, worker, before)
+        {
+            show(before, &deed);
+        }
+        for action in actions {
+            if let Action::Send { is_log, bytes, .. } = action {
+                let said = Said {
+                    inbox: Inbox { place, epoch: 0 },
+                    is_log: *is_log,
+                    read: protocol::decode(bytes),
+                    bytes: bytes.clone(),
+                };
+                show(incarnation, &Deed::Said(Arc::new(said)));
+            }
         }
     }
 
@@ -126,4 +165,64 @@ impl Checker {
             Err(_) => unreachable!("a valid incarnation"),
         })
     }
+}
+
+/// What an incarnation of a worker hears that is meant for it.
+fn heard(bytes: &Bytes, place: usize, worker: &WorkerId, own: &Incarnation) -> Option<Deed> {
+    match protocol::read_word(bytes)? {
+        Word::Answer(answer) => {
+            let (incarnation, sequence) = answer.correlation_id.rsplit_once(':')?;
+            let answered = Answered {
+                inbox: Inbox { place, epoch: 0 },
+                incarnation: Some(incarnation.parse().ok()?),
+                sequence: MessageSequence(sequence.parse().ok()?),
+                generation: answer.generation,
+                reply: reply(&answer),
+                bytes: bytes.clone(),
+            };
+            (incarnation == own.as_str()).then(|| Deed::HeardAnswer(Arc::new(answered)))
+        }
+        Word::Command {
+            incarnation,
+            generation,
+            command,
+        } => {
+            let order = match command {
+                protocol::Command::Assign(assignment) => Order::Assign {
+                    workload: assignment.workload,
+                    attempt: assignment.attempt,
+                    heartbeat_sequence: MessageSequence(assignment.heartbeat_sequence),
+                },
+                protocol::Command::Stop(order) => Order::Stop(order),
+                protocol::Command::Drain => Order::Drain { deadline: None },
+            };
+            let command = Command {
+                generation,
+                worker: worker.clone(),
+                incarnation: incarnation.clone(),
+                order,
+                bytes: bytes.clone(),
+            };
+            (incarnation == *own).then(|| Deed::HeardCommand(Arc::new(command)))
+        }
+        Word::LeaderElected(generation) => Some(Deed::HeardElected(generation)),
+    }
+}
+
+/// What core answered, as far as the worker is told; nothing of logs, which core is not asked about.
+fn reply(answer: &Answer) -> Option<Reply> {
+    let status = match answer.status {
+        AnswerStatus::Ok => ReplyStatus::Ok,
+        AnswerStatus::Stale => ReplyStatus::Stale,
+        AnswerStatus::UnknownWorker => ReplyStatus::UnknownWorker,
+        AnswerStatus::IdInUse { retry_after } => ReplyStatus::IdInUse { retry_after },
+        AnswerStatus::IncarnationEnded => ReplyStatus::IncarnationEnded,
+        AnswerStatus::Rejected => ReplyStatus::Refused,
+    };
+    Some(Reply {
+        status,
+        lease: answer.lease?,
+        heartbeat: answer.heartbeat.unwrap_or_default(),
+        stop: answer.stop.clone(),
+    })
 }

@@ -100,7 +100,7 @@ impl Shelf {
     /// Keeps in step with what the model committed at `now`.
     pub(super) fn follow(&mut self, now: WallTime, change: &Change) {
         match change {
-            Change::Lease { .. } => {}
+            Change::Lease { .. } | Change::Limited { .. } => {}
             Change::Batch { batch, time, .. } => self.follow_batch(*time, batch),
             Change::Submitted { workload, .. } => {
                 if let Some(mut papers) = self.submitting.take() {
