@@ -372,6 +372,17 @@ impl Commits {
         self.flight.as_ref().map(|flight| flight.batch.number)
     }
 
+    /// The last batch that is on its way or gathers, if any is.
+    pub(crate) fn awaited(&self) -> Option<BatchNumber> {
+        if !self.gathering.later.is_empty() {
+            Some(self.gathering_number().next())
+        } else if !self.gathering.is_empty() {
+            Some(self.gathering_number())
+        } else {
+            self.in_flight()
+        }
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.flight.is_none() && self.gathering.is_empty()
     }

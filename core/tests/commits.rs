@@ -303,3 +303,27 @@ fn a_drain_never_shares_a_batch_with_an_assignment_to_its_worker() {
     let drained = |effect: &Effect| matches!(effect, Effect::DrainWorker { .. });
     assert!(world.told.iter().any(drained));
 }
+
+#[test]
+fn a_page_of_wishes_is_not_read_again_while_its_commit_is_on_the_way() {
+    let config = niyanta_core::Config {
+        window_per_class: 2,
+        load_limit: 2,
+        ..rig::config()
+    };
+    let mut world = World::with(config, rig::store::Store::new());
+    let ids: Vec<_> = (1..=5).map(|number| world.submit(number)).collect();
+    world.advance(SECOND);
+    world.holds_batches = true;
+    for id in &ids {
+        world.store.wish(*id, Desired::Cancel);
+    }
+    // The rig takes a leader that asks without end for a livelock.
+    world.advance(6 * SECOND);
+    assert!(!world.held.is_empty(), "the sweep found the first page");
+    world.release();
+    world.advance(Duration::from_millis(1));
+    for id in ids {
+        assert_eq!(world.status(id), Status::Cancelled, "{id}");
+    }
+}

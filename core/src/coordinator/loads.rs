@@ -70,6 +70,9 @@ struct Wants {
     customers: BTreeSet<CustomerId>,
     wishes: bool,
     worker_wishes: bool,
+    /// The next page of each, once this batch is applied: until then a page would show the same rows.
+    more_wishes: Option<BatchNumber>,
+    more_worker_wishes: Option<BatchNumber>,
     sweep: bool,
     sweep_after: Option<SweepCursor>,
     eligible: bool,
@@ -87,6 +90,8 @@ impl Loads {
                 customers: BTreeSet::new(),
                 wishes: true,
                 worker_wishes: true,
+                more_wishes: None,
+                more_worker_wishes: None,
                 sweep: false,
                 sweep_after,
                 eligible: true,
@@ -247,6 +252,7 @@ impl Loads {
     ) -> Vec<(LoadId, Load)> {
         let count = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut issued = Vec::new();
+        self.wants.note_applied(commits.applied());
         for kind in Kind::ALL {
             if self.flights.contains_key(&kind) {
                 continue;
@@ -273,6 +279,15 @@ impl Loads {
             .find(|(_, flight)| flight.id == id)
             .map(|(kind, _)| *kind)?;
         self.flights.remove(&kind)
+    }
+}
+
+impl Wants {
+    /// Pages that waited for a batch are wanted once it is applied.
+    fn note_applied(&mut self, applied: BatchNumber) {
+        let is_due = |number: &mut BatchNumber| *number <= applied;
+        self.wishes |= self.more_wishes.take_if(is_due).is_some();
+        self.worker_wishes |= self.more_worker_wishes.take_if(is_due).is_some();
     }
 }
 
@@ -318,7 +333,7 @@ impl Term {
         for row in rows.workloads {
             self.absorb(row, flight.as_of);
         }
-        self.note_answered(&flight.what, last, complete, database_time);
+        self.note_answered(&flight, last, complete, database_time);
         if let Load::Workloads(ids) = &flight.what {
             self.resume_parked(ids, flight.as_of, effects);
         }
@@ -330,16 +345,17 @@ impl Term {
     /// Where each kind of load goes on.
     fn note_answered(
         &mut self,
-        what: &Load,
+        flight: &Flight,
         last: Option<(SweepCursor, WallTime)>,
         complete: bool,
         database_time: WallTime,
     ) {
+        let more = self.more_from(flight.as_of).filter(|_| !complete);
         let wants = &mut self.loads.wants;
-        match what {
+        match &flight.what {
             Load::Workloads(_) | Load::Customers(_) => {}
-            Load::Wishes => wants.wishes |= !complete,
-            Load::WorkerWishes => wants.worker_wishes |= !complete,
+            Load::Wishes => wants.more_wishes = more,
+            Load::WorkerWishes => wants.more_worker_wishes = more,
             Load::Backlog {
                 customer, class, ..
             } => self.scheduler.note_refilled(*customer, *class, complete),
@@ -360,6 +376,14 @@ impl Term {
                 };
             }
         }
+    }
+
+    /// The batch after which a page of wishes shows others than the one that was read when `as_of`
+    /// was applied. None when nothing on its way changes that: the next sweep looks again.
+    fn more_from(&self, as_of: BatchNumber) -> Option<BatchNumber> {
+        let applied = self.commits.applied();
+        let since = Some(applied).filter(|applied| *applied > as_of);
+        self.commits.awaited().or(since)
     }
 
     /// Takes in a row that was read when `as_of` was applied.
