@@ -185,6 +185,8 @@ pub struct Loaded {
 pub enum SnapshotError {
     /// A row with an open attempt names no worker, or one without names one.
     WorkerMismatch(WorkloadId),
+    /// A row without an open attempt says why its attempt is being stopped.
+    StopWithoutAttempt(WorkloadId),
     /// Two rows for one workload.
     DuplicateWorkload(WorkloadId),
     /// The fence is not this term's: somebody took over since.

@@ -281,6 +281,20 @@ fn durable_data_that_cannot_be_true_is_told_and_nothing_is_decided_on_it() {
 }
 
 #[test]
+fn a_row_that_is_being_stopped_without_an_attempt_is_told_and_nothing_is_decided_on_it() {
+    let mut world = World::new();
+    let id = world.submit(1);
+    let mut store = world.store;
+    store.resign();
+    store.workloads.get_mut(&id).unwrap().leader.stopping = Some(Cause::Paused);
+    let world = World::with(rig::config(), store);
+    let status = world.core.status();
+    assert_eq!(status.role, Role::Rebuilding);
+    let error = Some(SnapshotError::StopWithoutAttempt(id));
+    assert_eq!(status.snapshot_error, error);
+}
+
+#[test]
 fn a_node_that_does_not_lead_stays_silent() {
     let mut core = Coordinator::new(rig::config(), Timestamp(1));
     let mut world = World::new();

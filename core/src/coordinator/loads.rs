@@ -407,7 +407,9 @@ impl Term {
             }
             return;
         }
-        let is_valid = row.leader.worker.is_none() && !row.leader.status.has_open_attempt();
+        let is_valid = row.leader.worker.is_none()
+            && row.leader.stopping.is_none()
+            && !row.leader.status.has_open_attempt();
         if planted!(RetriesInMemoryOnly) && row.leader.backoff_until.is_some() {
             return;
         }

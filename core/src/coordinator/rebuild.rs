@@ -261,6 +261,9 @@ fn check(outset: &Outset, snapshot: &Snapshot) -> Result<(), SnapshotError> {
         if row.leader.status.has_open_attempt() != row.leader.worker.is_some() {
             return Err(SnapshotError::WorkerMismatch(row.id));
         }
+        if row.leader.stopping.is_some() && row.leader.worker.is_none() {
+            return Err(SnapshotError::StopWithoutAttempt(row.id));
+        }
     }
     let misplaced = snapshot.open.iter().find(|row| row.leader.worker.is_none());
     misplaced.map_or(Ok(()), |row| Err(SnapshotError::WorkerMismatch(row.id)))
