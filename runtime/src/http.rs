@@ -19,6 +19,8 @@ mod dto;
 pub mod error;
 mod finish;
 mod health;
+#[doc(hidden)]
+pub mod inputs;
 mod json;
 mod keys;
 mod leftover;

@@ -56,9 +56,25 @@ impl Config {
     /// # Errors
     /// One line for each mistake.
     pub fn load(profile: Profile<'_>, sources: &Sources<'_>) -> Result<Self, ConfigErrors> {
+        let text = sources
+            .file
+            .map(|file| std::fs::read_to_string(file).map_err(|error| error.to_string()));
+        Self::load_text(profile, sources, text)
+    }
+
+    /// The same, with the text of the file, or why there is none.
+    ///
+    /// # Errors
+    /// One line for each mistake.
+    pub fn load_text(
+        profile: Profile<'_>,
+        sources: &Sources<'_>,
+        text: Option<Result<String, String>>,
+    ) -> Result<Self, ConfigErrors> {
         let mut draft = Draft::new(profile, sources.is_terminal);
-        if let Some(file) = sources.file {
-            draft.read_file(file);
+        if let Some(text) = text {
+            let shown = sources.file.map(|file| file.display().to_string());
+            draft.read_file(shown.unwrap_or_default(), text);
         }
         for key in &KEYS {
             draft.read_environment(key, sources.environment);
@@ -119,9 +135,8 @@ impl Draft {
         });
     }
 
-    fn read_file(&mut self, file: &Path) {
-        let shown = file.display().to_string();
-        match parse_file(file) {
+    fn read_file(&mut self, shown: String, text: Result<String, String>) {
+        match text.and_then(|text| parse_file(&text)) {
             Ok(entries) => {
                 let origin = format!("file {shown}");
                 for (name, value) in entries {
@@ -216,10 +231,9 @@ impl Draft {
 }
 
 /// The entries of a YAML file, or why it has none.
-fn parse_file(file: &Path) -> Result<Vec<(String, Value)>, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+fn parse_file(text: &str) -> Result<Vec<(String, Value)>, String> {
     let document: Value =
-        serde_norway::from_str(&text).map_err(|error| format!("not YAML: {error}"))?;
+        serde_norway::from_str(text).map_err(|error| format!("not YAML: {error}"))?;
     match document {
         Value::Null => Ok(Vec::new()),
         Value::Mapping(mapping) => mapping

@@ -112,7 +112,7 @@ pub(crate) async fn remove(
     wish(state, operator, worker, WorkerDesired::Remove, None).await
 }
 
-fn deadline(body: &JsonValue) -> Result<Option<Duration>, ApiError> {
+pub(super) fn deadline(body: &JsonValue) -> Result<Option<Duration>, ApiError> {
     let mut errors = Errors::default();
     let mut fields = Fields::of_body(body, &mut errors);
     let seconds = fields.integer("deadline_seconds", 0..=DEADLINE_SECONDS_MAX);

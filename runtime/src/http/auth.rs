@@ -208,7 +208,7 @@ fn unauthorized(detail: &str) -> ApiError {
 }
 
 /// The secret in `Authorization: Bearer nyt_…`.
-fn bearer(headers: &HeaderMap) -> Result<Secret, ApiError> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<Secret, ApiError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(unauthorized("send one header Authorization: Bearer nyt_…"));

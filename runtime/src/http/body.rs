@@ -47,7 +47,7 @@ impl<const BYTES: usize> FromRequest<ApiState> for OptionalJsonBody<BYTES> {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Json, ApiError> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Json, ApiError> {
     serde_json::from_slice(bytes)
         .map_err(|error| ApiError::bad_request(format!("the body is not JSON: {error}")))
 }

@@ -194,7 +194,7 @@ fn type_taken() -> ApiError {
     ApiError::new(Code::Conflict, detail)
 }
 
-fn read(id: ConfigId, body: &JsonValue) -> Result<ConfigRecord, ApiError> {
+pub(super) fn read(id: ConfigId, body: &JsonValue) -> Result<ConfigRecord, ApiError> {
     let mut errors = Errors::default();
     let mut fields = Fields::of_body(body, &mut errors);
     fields.require("workload_type");

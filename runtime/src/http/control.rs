@@ -141,7 +141,7 @@ async fn control(
     Ok(workload_answer(&state, status, view))
 }
 
-fn reason(body: &JsonValue) -> Result<Option<String>, ApiError> {
+pub(super) fn reason(body: &JsonValue) -> Result<Option<String>, ApiError> {
     let mut errors = Errors::default();
     let mut fields = Fields::of_body(body, &mut errors);
     let reason = fields.text("reason", 0..=REASON_BYTES_MAX);
@@ -157,7 +157,7 @@ fn reason(body: &JsonValue) -> Result<Option<String>, ApiError> {
 }
 
 /// The versions in `If-Match`; `None` when any will do. Weak tags and foreign ones match nothing.
-fn if_match(headers: &HeaderMap) -> Result<Option<Vec<i64>>, ApiError> {
+pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<Vec<i64>>, ApiError> {
     let mut versions = Vec::new();
     let mut asked = false;
     for value in headers.get_all(header::IF_MATCH) {

@@ -165,7 +165,7 @@ fn missing() -> ApiError {
     ApiError::not_found("customer")
 }
 
-fn read_new(id: CustomerId, body: &JsonValue) -> Result<CustomerRecord, ApiError> {
+pub(super) fn read_new(id: CustomerId, body: &JsonValue) -> Result<CustomerRecord, ApiError> {
     let mut errors = Errors::default();
     let mut fields = Fields::of_body(body, &mut errors);
     fields.require("name");
@@ -187,7 +187,7 @@ fn read_new(id: CustomerId, body: &JsonValue) -> Result<CustomerRecord, ApiError
     })
 }
 
-fn read_patch(body: &JsonValue) -> Result<CustomerPatch, ApiError> {
+pub(super) fn read_patch(body: &JsonValue) -> Result<CustomerPatch, ApiError> {
     let mut errors = Errors::default();
     let mut fields = Fields::of_body(body, &mut errors);
     let name = fields.text("name", NAME_CHARS);

@@ -130,7 +130,10 @@ pub(crate) async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn read(body: &JsonValue, now: WallTime) -> Result<(Option<String>, Option<WallTime>), ApiError> {
+pub(super) fn read(
+    body: &JsonValue,
+    now: WallTime,
+) -> Result<(Option<String>, Option<WallTime>), ApiError> {
     let mut errors = Errors::default();
     let mut fields = Fields::of_body(body, &mut errors);
     let name = fields.text("name", NAME_CHARS);

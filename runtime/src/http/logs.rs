@@ -86,7 +86,7 @@ fn place(row: &LogRow) -> String {
     format!("{}.{}", row.attempt, row.sequence)
 }
 
-fn read_place(text: &str) -> Option<(Attempt, u64)> {
+pub(super) fn read_place(text: &str) -> Option<(Attempt, u64)> {
     let (attempt, sequence) = text.split_once('.')?;
     let sequence = sequence
         .parse()

@@ -129,7 +129,7 @@ pub(crate) async fn submit_batch(
     Ok(Json(BatchResults { results }))
 }
 
-fn batch_items(body: &JsonValue) -> Result<&[JsonValue], ApiError> {
+pub(super) fn batch_items(body: &JsonValue) -> Result<&[JsonValue], ApiError> {
     let mut errors = Errors::default();
     // Texts are judged item by item: one that is refused does not refuse the others.
     let mut fields = Fields::of_batch(body, &mut errors);
