@@ -3,8 +3,13 @@
 //! Owns one listening port for each client. Until it is told otherwise it passes everything on.
 //! What it is told about is the next statement that is executed, from its `Bind` to its `Sync`; the
 //! first of each connection does not count, with which the adapter asks for the isolation level.
+//! Can put other words in a client's mouth, so that a wrong one can be tried on a real server.
 //! Knows the framing of the protocol and no more. A general fault proxy cannot do this: the window
 //! between the last two messages of a statement has no size in bytes or time.
+
+mod words;
+
+pub(crate) use words::Words;
 
 use bytes::{Buf, Bytes, BytesMut};
 use sim::conformance::How;
@@ -20,11 +25,76 @@ pub(crate) struct Line {
     shared: Arc<Mutex<Shared>>,
 }
 
+/// What becomes of a statement on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It arrives, and its answer too.
+    Whole,
+    /// The connection is lost before it.
+    NeverSent,
+    /// It arrives; its answer, and the connection, are lost.
+    AnswerLost,
+    /// It stops on its way, until it is told to go on.
+    Stops(Point),
+}
+
+/// Where a statement, or its answer, stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Point {
+    /// Nothing of it has arrived.
+    BeforeBind,
+    /// Half of its values have arrived.
+    InBind,
+    /// Its values have arrived.
+    BeforeExecute,
+    /// Part of the word to execute it has arrived.
+    InExecute,
+    /// It is executed, and not committed.
+    BeforeSync,
+    /// Part of the word to commit it has arrived.
+    InSync,
+    /// It is committed, and half of the answer has arrived. The rest stays with the server, as far
+    /// as it does not fit on the way.
+    InAnswer,
+}
+
+impl Point {
+    /// How much of a message of this kind and length still arrives, if it stops there.
+    fn lets(self, kind: u8, length: usize) -> Option<usize> {
+        match (self, kind) {
+            (Self::BeforeBind, BIND)
+            | (Self::BeforeExecute, EXECUTE)
+            | (Self::BeforeSync, SYNC) => Some(0),
+            (Self::InBind, BIND) | (Self::InExecute, EXECUTE) | (Self::InSync, SYNC) => {
+                Some(length / 2)
+            }
+            _ => None,
+        }
+    }
+
+    const fn stops_answer(self) -> bool {
+        matches!(self, Self::InAnswer)
+    }
+}
+
+impl From<How> for Fate {
+    fn from(how: How) -> Self {
+        match how {
+            How::Whole => Self::Whole,
+            How::NoSync => Self::Stops(Point::BeforeSync),
+            How::AnswerLost => Self::AnswerLost,
+            How::NeverSent => Self::NeverSent,
+        }
+    }
+}
+
 /// What the connections of a line share.
 #[derive(Default)]
 struct Shared {
     /// What becomes of the next statement.
-    next: Option<How>,
+    next: Option<Fate>,
+    /// Other words, and how often each was put in the client's mouth.
+    words: Words,
     /// The connection whose statement is under way.
     under_way: Option<UnboundedSender<Order>>,
     /// The connection whose statement lacks the end of its message.
@@ -47,9 +117,17 @@ enum Order {
 impl Line {
     /// Listens, and passes on to the server on that port.
     pub(crate) async fn to(server: u16) -> Self {
+        Self::with(server, Words::default()).await
+    }
+
+    /// Listens, and passes on to the server on that port, in other words.
+    pub(crate) async fn with(server: u16, words: Words) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Arc::new(Mutex::new(Shared::default()));
+        let shared = Arc::new(Mutex::new(Shared {
+            words,
+            ..Shared::default()
+        }));
         let of_all = Arc::clone(&shared);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -68,11 +146,22 @@ impl Line {
     }
 
     /// What becomes of the next statement.
-    pub(crate) fn arm(&self, how: How) {
-        self.lock().next = (how != How::Whole).then_some(how);
+    pub(crate) fn arm(&self, fate: impl Into<Fate>) {
+        let fate = fate.into();
+        self.lock().next = (fate != Fate::Whole).then_some(fate);
     }
 
-    /// The statement under way lacks the end of its message.
+    /// The statement that is next has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.lock().next.is_none()
+    }
+
+    /// Whether each of the other words was put in the client's mouth at least once.
+    pub(crate) fn were_all_said(&self) -> bool {
+        self.lock().words.were_all_said()
+    }
+
+    /// The statement under way stands where it was to stop.
     pub(crate) fn is_parked(&self) -> bool {
         self.lock().parked.is_some()
     }
@@ -124,10 +213,14 @@ struct Link {
     has_begun: bool,
     /// The adapter has asked what it asks first.
     has_asked: bool,
-    how: How,
+    fate: Fate,
     is_executing: bool,
     /// The end of the message, and what came after it.
     held: Option<BytesMut>,
+    /// The rest of the answer. Meanwhile nothing is read from the server.
+    answer: Option<BytesMut>,
+    /// An answer was cut in two where no message ends: from there on bytes are passed on.
+    is_torn: bool,
 }
 
 impl Link {
@@ -145,9 +238,11 @@ impl Link {
             orders,
             has_begun: false,
             has_asked: false,
-            how: How::Whole,
+            fate: Fate::Whole,
             is_executing: false,
             held: None,
+            answer: None,
+            is_torn: false,
         }
     }
 
@@ -157,9 +252,9 @@ impl Link {
             let goes_on = tokio::select! {
                 order = self.orders.recv() => self.obey(order).await,
                 read = from_client(&mut self.client, &mut up) => {
-                    read && self.pass_up(&mut up).await
+                    if read { self.pass_up(&mut up).await } else { self.outlives_client() }
                 }
-                read = self.from_server.read_buf(&mut down) => {
+                read = self.from_server.read_buf(&mut down), if self.answer.is_none() => {
                     read.is_ok_and(|bytes| bytes > 0) && self.pass_down(&mut down).await
                 }
             };
@@ -172,7 +267,9 @@ impl Link {
             shared.orphans -= 1;
         } else if self.is_executing {
             shared.under_way = None;
-            shared.parked.take_if(|_| self.held.is_some());
+        }
+        if self.held.is_some() || self.answer.is_some() {
+            shared.parked = None;
         }
     }
 
@@ -181,51 +278,76 @@ impl Link {
             Some(Order::GoOn) => self.let_go().await,
             Some(Order::Cut) | None => false,
             Some(Order::Abandon) => {
-                self.client = None;
-                {
-                    let mut shared = lock(&self.shared);
-                    shared.under_way = None;
-                    shared.orphans += 1;
-                }
+                self.lose_client();
                 self.let_go().await
             }
         }
     }
 
+    fn lose_client(&mut self) {
+        self.client = None;
+        let mut shared = lock(&self.shared);
+        shared.under_way = None;
+        shared.orphans += 1;
+    }
+
+    /// Whether the client is gone and what it has sent is still under way.
+    fn outlives_client(&mut self) -> bool {
+        if self.held.is_none() {
+            return false;
+        }
+        self.lose_client();
+        true
+    }
+
     /// The end of the message comes: because somebody says so, or because there is an error
     /// already, after which the client goes on to other things.
     async fn let_go(&mut self) -> bool {
-        let Some(rest) = self.held.take() else {
+        if self.held.is_none() && self.answer.is_none() {
             return true;
-        };
-        lock(&self.shared).parked = None;
-        if self.how == How::NoSync {
-            self.how = How::Whole;
         }
-        self.to_server.write_all(&rest).await.is_ok()
+        lock(&self.shared).parked = None;
+        if let Fate::Stops(_) = self.fate {
+            self.fate = Fate::Whole;
+        }
+        let mut goes_on = true;
+        if let Some(rest) = self.held.take() {
+            goes_on = self.to_server.write_all(&rest).await.is_ok();
+        }
+        if let (Some(rest), Some((_, to_client))) = (self.answer.take(), &mut self.client) {
+            goes_on &= to_client.write_all(&rest).await.is_ok();
+        }
+        goes_on
     }
 
     /// Passes messages of the client on. False when the connection is to end.
     async fn pass_up(&mut self, up: &mut BytesMut) -> bool {
         let mut out = BytesMut::new();
         while let Some((kind, message)) = next(up, &mut self.has_begun) {
+            let message = lock(&self.shared).words.instead_of(kind, message);
             if kind == BIND && !self.is_executing {
                 let mut shared = lock(&self.shared);
                 self.is_executing = true;
                 let next = shared.next.take_if(|_| self.has_asked);
-                self.how = next.unwrap_or(How::Whole);
+                self.fate = next.unwrap_or(Fate::Whole);
                 self.has_asked = true;
                 shared.under_way = Some(self.sender.clone());
-                if self.how == How::NeverSent {
+                if self.fate == Fate::NeverSent {
                     return false;
                 }
             }
-            let is_end = kind == SYNC && self.is_executing && self.how == How::NoSync;
-            if is_end || self.held.is_some() {
+            let stops = match self.fate {
+                Fate::Stops(point) if self.is_executing => point.lets(kind, message.len()),
+                Fate::Stops(_) | Fate::Whole | Fate::NeverSent | Fate::AnswerLost => None,
+            };
+            let arrives = match (&self.held, stops) {
+                (Some(_), _) => 0,
+                (None, stops) => stops.unwrap_or(message.len()),
+            };
+            out.extend_from_slice(&message[..arrives]);
+            if arrives < message.len() {
                 let held = self.held.get_or_insert_default();
-                held.extend_from_slice(&message);
-            } else {
-                out.extend_from_slice(&message);
+                held.extend_from_slice(&message[arrives..]);
             }
         }
         if self.held.is_some() {
@@ -237,7 +359,17 @@ impl Link {
 
     /// Passes messages of the server on. False when the connection is to end.
     async fn pass_down(&mut self, down: &mut BytesMut) -> bool {
-        let mut out = BytesMut::new();
+        if let Fate::Stops(point) = self.fate
+            && self.is_executing
+            && point.stops_answer()
+        {
+            return self.stop_answer(down).await;
+        }
+        let mut out = if self.is_torn {
+            down.split()
+        } else {
+            BytesMut::new()
+        };
         let mut is_over = false;
         while let Some((kind, message)) = next(down, &mut true) {
             out.extend_from_slice(&message);
@@ -246,7 +378,7 @@ impl Link {
                 return false;
             }
         }
-        let is_lost = self.is_executing && self.how == How::AnswerLost;
+        let is_lost = self.is_executing && self.fate == Fate::AnswerLost;
         if is_lost || self.client.is_none() {
             return !is_over;
         }
@@ -259,9 +391,28 @@ impl Link {
             None => true,
         }
     }
+
+    /// The client gets half of what has come of its answer, and nothing more is read.
+    async fn stop_answer(&mut self, down: &mut BytesMut) -> bool {
+        let half = down.split_to(down.len() / 2);
+        self.answer = Some(down.split());
+        self.is_torn = true;
+        // The end of the answer will not be looked for.
+        self.is_executing = false;
+        {
+            let mut shared = lock(&self.shared);
+            shared.under_way = None;
+            shared.parked = Some(self.sender.clone());
+        }
+        match &mut self.client {
+            Some((_, to_client)) => to_client.write_all(&half).await.is_ok(),
+            None => true,
+        }
+    }
 }
 
 const BIND: u8 = b'B';
+const EXECUTE: u8 = b'E';
 const SYNC: u8 = b'S';
 const READY: u8 = b'Z';
 const ERROR: u8 = b'E';

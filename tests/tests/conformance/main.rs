@@ -12,6 +12,7 @@
 
 mod client;
 mod line;
+mod parked;
 mod postgres;
 mod sqlite;
 #[path = "../../../sim/src/conformance/terms.rs"]

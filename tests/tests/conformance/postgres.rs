@@ -366,7 +366,7 @@ where datname = current_database() and backend_type = 'client backend'
     and application_name like '%/n%' and state <> 'idle'";
 
 /// What scripts leave behind, taken away.
-const EMPTY: &str = "\
+pub(crate) const EMPTY: &str = "\
 delete from workloads; delete from workload_payloads; delete from workload_outcomes;
 delete from checkpoints; delete from idempotency; delete from audit; delete from workers;
 delete from worker_wishes; delete from admin_audit; delete from hours_submitted;
