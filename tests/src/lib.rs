@@ -30,6 +30,7 @@ pub use support::nats::Nats;
 pub use support::network::free_port;
 pub use support::postgres::Postgres;
 pub use support::process::{Process, Signal};
+pub use support::proxy::{Flow, Proxy, Way, Weather};
 pub use support::raw_worker::RawWorker;
 pub use support::scratch::Scratch;
 pub use support::turn::one_at_a_time;

@@ -13,6 +13,7 @@ pub(crate) mod nats_security;
 pub(crate) mod network;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod raw_worker;
 pub(crate) mod scratch;
 pub(crate) mod turn;

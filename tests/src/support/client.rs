@@ -63,12 +63,18 @@ impl Client {
     /// A client of the coordinator at `base`.
     #[must_use]
     pub fn new(base: &str, key: Option<&str>) -> Self {
+        Self::with_patience(base, key, Duration::from_secs(40))
+    }
+
+    /// A client that waits no longer than this for a whole answer.
+    #[must_use]
+    pub fn with_patience(base: &str, key: Option<&str>, patience: Duration) -> Self {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
             let _already_installed = rustls::crypto::ring::default_provider().install_default();
         });
         let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(40))
+            .timeout(patience)
             .no_proxy()
             .build()
             .unwrap();

@@ -99,6 +99,12 @@ impl Nats {
         }
     }
 
+    /// The port of the server.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where clients connect.
     #[must_use]
     pub fn url(&self) -> String {

@@ -91,6 +91,14 @@ impl Postgres {
         }
     }
 
+    /// Ends it at once and without a checkpoint (immediate shutdown): it recovers when it starts.
+    pub async fn crash(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.signal(Signal::QUIT);
+            process.ended(Duration::from_secs(20)).await;
+        }
+    }
+
     /// `kill -9` of the server.
     pub fn kill(&mut self) {
         self.process = None;
