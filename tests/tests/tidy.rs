@@ -241,6 +241,7 @@ fn no_version_is_pinned_outside_of_the_root() {
         "sim/probes",
         "sim/planted/core",
         "sim/planted/runtime",
+        "tests/chaos",
     ];
     for package in packages.into_iter().chain(simulators) {
         let path = format!("{package}/Cargo.toml");
