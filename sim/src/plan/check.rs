@@ -18,6 +18,12 @@ impl Plan {
             let allowed = "one that is not absent";
             return Err(ScheduleError::value("plan.coordinators", "none", allowed));
         }
+        let present = self.coordinators.iter().filter(|node| !node.absent);
+        let present = present.count();
+        if present > 1 && !self.enable_ha {
+            let allowed = "true, for there are several coordinators";
+            return Err(ScheduleError::value("plan.enable-ha", false, allowed));
+        }
         if self.heal_at.0 == 0 {
             return Err(ScheduleError::value("plan.heal-at", "0s", "above 0s"));
         }
@@ -60,6 +66,11 @@ impl Plan {
         }
         for (index, strike) in self.strikes.iter().enumerate() {
             let field = format!("plan.strikes[{index}].blow");
+            if present == 1 && strike.blow.is_for_good() && strike.blow.target().is_some() {
+                let allowed = "an end, or a second coordinator";
+                let found = "for good, upon the only coordinator";
+                return Err(ScheduleError::value(field, found, allowed));
+            }
             let (coordinator, worker) = strike.blow.places();
             if let Some(place) = coordinator {
                 below(field.clone(), place, self.coordinators.len(), "coordinator")?;

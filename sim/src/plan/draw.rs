@@ -23,14 +23,17 @@ impl Plan {
     pub fn draw(seed: u64, bug: Option<Bug>) -> Self {
         let streams = Streams::new(seed);
         let mut rng = streams.stream("plan", 0);
+        let mut size = streams.stream("plan.size", 0);
         let count = match rng.below(20) {
             0..=1 => 1,
             2..=10 => 2,
+            _ if size.per_mille(80) => usize::try_from(size.between(4, 7)).unwrap_or(4),
             _ => 3,
         };
+        let crowd = size.per_mille(15).then(|| size.between(9, 50));
         let enable_ha = count > 1 || rng.per_mille(300);
         let heal_at = Moment::default().plus(secs(rng.between(20, 60)));
-        let workers = workers(&mut streams.stream("plan.workers", 0), heal_at);
+        let workers = workers(&mut streams.stream("plan.workers", 0), heal_at, crowd);
         let coordinators = coordinators(&mut streams.stream("plan.coordinators", 0), count);
         let customers = customers(&mut streams.stream("plan.customers", 0));
         let shape = Shape {
@@ -54,7 +57,7 @@ impl Plan {
             customers,
             types: types(),
             rates: rates(&mut streams.stream("plan.rates", 0)),
-            strikes: shape.strikes(&mut streams.stream("plan.strikes", 0)),
+            strikes: shape.all_strikes(&streams),
             database_drift_ppm: drift(&mut rng),
             heal_at,
             workers,
@@ -137,8 +140,8 @@ fn coordinators(rng: &mut Rng, count: usize) -> Vec<CoordinatorPlan> {
         .collect()
 }
 
-fn workers(rng: &mut Rng, heal_at: Moment) -> Vec<WorkerPlan> {
-    let count = rng.below(9);
+fn workers(rng: &mut Rng, heal_at: Moment, crowd: Option<u64>) -> Vec<WorkerPlan> {
+    let count = crowd.unwrap_or_else(|| rng.below(9));
     let mut plans: Vec<WorkerPlan> = Vec::new();
     for place in 0..count {
         let doubled = !plans.is_empty() && rng.per_mille(60);
@@ -215,7 +218,7 @@ fn rates(rng: &mut Rng) -> Rates {
         slow_statement: rate(350, 100),
         halting: rate(350, 60),
         torn: rate(250, 10),
-        bad: 0,
+        bad: rate(100, 30),
         call_lost: rate(300, 100),
     }
 }
@@ -230,6 +233,64 @@ pub(super) struct Shape {
 }
 
 impl Shape {
+    fn all_strikes(&self, streams: &Streams) -> Vec<Strike> {
+        let mut strikes = self.strikes(&mut streams.stream("plan.strikes", 0));
+        self.add_rare_ones(&mut streams.stream("plan.rare-strikes", 0), &mut strikes);
+        strikes.sort_by_key(|strike| strike.at);
+        strikes
+    }
+
+    /// What is rarer in the world than a crash: each seed has at most a few kinds of it. A database
+    /// whose clock is set, or that goes on from a copy that misses commits, keeps fewer promises: only
+    /// schedule files have those.
+    fn add_rare_ones(&self, rng: &mut Rng, strikes: &mut Vec<Strike>) {
+        let kinds: Vec<u64> = (0..5).filter(|_| rng.per_mille(100)).collect();
+        for kind in kinds {
+            for _ in 0..rng.between(1, 3) {
+                let at = Moment(rng.below(self.heal_at.0 * 9 / 10));
+                let during = rng.per_mille(400);
+                let during = during.then(|| rng.pick(InFlight::ALL).copied()).flatten();
+                let Some(blow) = self.rare_blow(rng, kind) else {
+                    continue;
+                };
+                strikes.push(Strike { at, during, blow });
+            }
+        }
+    }
+
+    fn rare_blow(&self, rng: &mut Rng, kind: u64) -> Option<Blow> {
+        let who = if rng.per_mille(700) {
+            Target::Leader
+        } else {
+            Target::Place(rng.index(self.coordinators))
+        };
+        let down = rng.duration(Duration::from_millis(10), secs(5));
+        let length = self.length(rng);
+        Some(match kind {
+            0 => Blow::RestartBroker { down },
+            1 if self.workers > 0 => Blow::CutFromWorker {
+                who,
+                place: rng.index(self.workers),
+                direction: rng.pick(Direction::ALL).copied()?,
+                length,
+            },
+            1 => return None,
+            2 => Blow::Swizzle {
+                order: u32::try_from(rng.below(1 << 32)).unwrap_or(0),
+                length,
+            },
+            3 => Blow::CrashTwice {
+                who,
+                down,
+                lives: rng.duration(Duration::from_millis(1), secs(3)),
+            },
+            _ => Blow::LimitConnections {
+                limit: usize::try_from(rng.below(8)).unwrap_or(0),
+                length,
+            },
+        })
+    }
+
     fn strikes(&self, rng: &mut Rng) -> Vec<Strike> {
         let families: Vec<u64> = (0..13).filter(|_| rng.per_mille(450)).collect();
         let count = rng.between(0, 10);
@@ -245,7 +306,6 @@ impl Shape {
             .collect();
         self.add_deaf_elections(rng, &mut strikes);
         self.add_what_never_heals(rng, &mut strikes);
-        strikes.sort_by_key(|strike| strike.at);
         strikes
     }
 

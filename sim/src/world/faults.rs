@@ -6,7 +6,7 @@ use crate::{
     decision::Streams,
     message::Address,
     model::{broker::Direction, store::Lane},
-    plan::{Blow, InFlight, Target},
+    plan::{Blow, FOR_GOOD, InFlight, Target},
     properties::Observation,
 };
 use niyanta_core::{Event, time::Duration};
@@ -469,6 +469,33 @@ impl Blow {
             Self::StepDatabaseClock { .. } => "database clock set",
             Self::LimitConnections { .. } => "database connections limited",
             Self::FailOver { .. } => "database lost commits",
+        }
+    }
+
+    /// Whether it outlasts the healing.
+    #[must_use]
+    pub fn is_for_good(&self) -> bool {
+        match self {
+            Self::CutFromBroker { length, .. } => *length >= FOR_GOOD,
+            Self::CrashCoordinator { down, .. }
+            | Self::ShutDownCoordinator { down, .. }
+            | Self::CrashTwice { down, .. }
+            | Self::CrashWorker { down, .. }
+            | Self::ShutDownWorker { down, .. } => *down >= FOR_GOOD,
+            Self::PauseCoordinator { .. }
+            | Self::Overload { .. }
+            | Self::CutFromStore { .. }
+            | Self::StallStore { .. }
+            | Self::RestartBroker { .. }
+            | Self::CutFromWorker { .. }
+            | Self::Swizzle { .. }
+            | Self::StepDatabaseClock { .. }
+            | Self::LimitConnections { .. }
+            | Self::FailOver { .. }
+            | Self::RestartStore { .. }
+            | Self::PauseWorker { .. }
+            | Self::FadeWorker { .. }
+            | Self::CutWorker { .. } => false,
         }
     }
 
