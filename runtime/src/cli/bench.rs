@@ -32,14 +32,14 @@ Examples:
   niyanta bench --no-wait --clients 64 --workloads 20000
   niyanta bench --type hash_tree --params '{\"path\": \"/usr/share\"}' --workloads 10 --clients 2
 
-Each client submits a workload, waits for its end, and submits the next. A latency is what a customer
-waits for: from the first sending to the answer, with everything that is repeated in between, such as
-after 429. So raise the customer's limits first, or the rate is what is measured:
+Each client submits a workload, waits for its end, and submits the next. A latency is what a
+customer waits for: from the first sending to the answer, with everything that is repeated in
+between, such as after 429. So raise the customer's limits first, or the rate is what is measured:
 
   niyanta customers set-limits cus_0192… --rate-limit-per-sec 100000 --rate-limit-burst 100000
 
-Exit status 1 when a submission failed, or a workload did not end COMPLETED. The workloads carry the
-label niyanta-bench with the id of the run.")]
+Exit status 1 when a submission failed, or a workload did not end COMPLETED. The workloads carry
+the label niyanta-bench with the id of the run.")]
 pub(super) struct BenchArgs {
     /// How many workloads to submit
     #[arg(long, value_name = "N", default_value_t = 1_000)]

@@ -34,6 +34,7 @@ const FIELDS: [&str; 10] = [
 Examples:
   niyanta configs create hash_tree --timeout 2h --max-retries 5
   niyanta configs list
+  niyanta configs get wlcfg_0192…
   niyanta configs delete wlcfg_0192…")]
 pub(super) struct ConfigsArgs {
     #[command(subcommand)]
@@ -70,6 +71,13 @@ enum ConfigsCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  niyanta configs create sleep
+  niyanta configs create hash_tree --timeout 2h --max-retries 5 --description 'nightly check'
+  niyanta configs create exec --config '{\"image\": \"v3\"}' --customer cus_0192…
+
+A workload copies its type's settings when it is submitted: a change holds for later ones alone.")]
 struct CreateArgs {
     /// The workload type, as workers name it
     #[arg(value_name = "TYPE")]

@@ -29,6 +29,7 @@ const FIELDS: [&str; 6] = [
 Examples:
   niyanta customers create 'Search team' --tier standard
   niyanta customers list
+  niyanta customers get cus_0192…
   niyanta customers set-limits cus_0192… --max-concurrent-workloads 20 --rate-limit-per-sec 5
   niyanta customers set-limits cus_0192… --max-queue-depth default     back to the tier's
 
@@ -41,6 +42,14 @@ pub(super) struct CustomersArgs {
 #[derive(Debug, Subcommand)]
 enum CustomersCommand {
     /// Make a customer; its id is written to standard output
+    #[command(after_help = "\
+Examples:
+  niyanta customers create 'Search team'
+  niyanta customers create 'Search team' --tier standard --max-queue-depth 5000
+
+It needs a key of its own, and the types of its work:
+  niyanta keys create --customer cus_0192… --name ci
+  niyanta configs create hash_tree --customer cus_0192…")]
     Create {
         /// What people call it
         name: String,

@@ -56,6 +56,10 @@ enum KeysCommand {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("owner").required(true).args(["customer", "admin"]))]
 #[command(after_help = "\
+Examples:
+  DATABASE_URL=postgres://niyanta@db/niyanta niyanta keys create --admin
+  key=$(niyanta keys create --customer cus_0192… --name ci --expires 90d)
+
 An admin key is made in the database itself: set DATABASE_URL and name no server. Everything else
 needs an admin key, so this is how the first one comes to be.")]
 struct CreateArgs {

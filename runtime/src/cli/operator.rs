@@ -37,6 +37,12 @@ pub(super) struct WorkersArgs {
 #[derive(Debug, Subcommand)]
 enum WorkersCommand {
     /// End a worker's incarnation; its work moves to others
+    #[command(after_help = "\
+Example:
+  niyanta workers remove w1
+
+Its process is told to stop everything and is never heard again under this incarnation; what it ran
+goes to others once that is over. It leaves the list then. To let it finish first, drain it.")]
     Remove {
         /// The worker's id
         #[arg(value_name = "WORKER_ID")]
@@ -67,6 +73,11 @@ pub(super) struct DrainArgs {
 
 /// Undrain.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  niyanta undrain w1
+
+Ends a drain also while the worker is away: it gets work again when it comes back.")]
 pub(super) struct UndrainArgs {
     /// The worker's id
     #[arg(value_name = "WORKER_ID")]

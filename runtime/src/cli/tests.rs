@@ -43,6 +43,7 @@ fn every_command_of_the_contract_is_there_and_says_what_it_does() {
         "coordinators",
         "customers",
         "keys",
+        "bench",
     ] {
         assert!(names.contains(name), "{name}");
     }
@@ -103,4 +104,67 @@ fn wrong_usage_is_found_before_anything_is_sent() {
     ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
     }
+}
+
+/// The examples in a command's help, each as the words that a shell would hand over.
+fn examples(command: &clap::Command) -> Vec<Vec<String>> {
+    let help = command.get_after_help().map(ToString::to_string);
+    let help = help.unwrap_or_default();
+    let lines = help.lines().filter_map(|line| line.strip_prefix("  "));
+    let lines = lines.filter_map(|line| line.rfind("niyanta ").map(|at| &line[at..]));
+    lines.map(words).collect()
+}
+
+/// Up to a pipe, a redirection, a closing parenthesis or a remark.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let (mut quoted, mut blanks) = (false, 0);
+    for letter in line.chars() {
+        match letter {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => {
+                blanks += 1;
+                if blanks > 1 {
+                    break;
+                }
+                words.push(String::new());
+                continue;
+            }
+            '|' | '>' | ')' if !quoted => break,
+            other => words.last_mut().unwrap().push(other),
+        }
+        blanks = 0;
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[test]
+fn every_command_teaches_by_examples_that_are_understood() {
+    fn walk(command: &clap::Command, path: &str, of_parent: &[Vec<String>]) {
+        let own = examples(command);
+        for example in &own {
+            Cli::try_parse_from(example).unwrap_or_else(|error| panic!("{path}: {error}"));
+        }
+        let wanted: Vec<&str> = path.split(' ').collect();
+        let shown = |all: &[Vec<String>]| {
+            all.iter().any(|example| {
+                example
+                    .iter()
+                    .zip(&wanted)
+                    .filter(|(is, wanted)| is == *wanted)
+                    .count()
+                    == wanted.len()
+            })
+        };
+        let is_leaf = !command.has_subcommands();
+        assert!(
+            !is_leaf || shown(&own) || shown(of_parent),
+            "{path} has no example"
+        );
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            walk(sub, &format!("{path} {}", sub.get_name()), &own);
+        }
+    }
+    walk(&Cli::command(), "niyanta", &[]);
 }
