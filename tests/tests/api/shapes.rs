@@ -24,6 +24,9 @@ const WORKER: &str = "worker_id incarnation status desired capabilities capacity
 const COORDINATOR: &str =
     "coordinator_id incarnation is_leader generation address version started_at last_seen";
 const READY: &str = "healthy is_leader leader generation dependencies uptime_seconds";
+const STATISTICS: &str = "customer_id start end group_by stats total";
+const COUNTS: &str = "submitted completed failed cancelled run_seconds";
+const ADMIN_AUDIT: &str = "sequence timestamp actor_id action subject details";
 const PROBLEM: &str = "type title status detail code request_id";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,6 +69,8 @@ async fn answers_have_the_fields_of_the_contract_and_no_others() {
     let made = admin.post(&keys, &serde_json::json!({})).await.expect(201);
     has("a new key", &made, &format!("{KEY} secret"));
     lists(&own, &admin, &one, keys).await;
+    batch(&own).await;
+    statistics(&own).await;
     probes_and_refusals(&place, &own).await;
 }
 
@@ -88,17 +93,79 @@ async fn lists(own: &Client, admin: &Client, one: &str, keys: String) {
             COORDINATOR,
         ),
         ("/v1/admin/workers".to_owned(), "workers", WORKER),
+        ("/v1/admin/audit".to_owned(), "events", ADMIN_AUDIT),
     ] {
         let client = if path.contains("/admin/") { admin } else { own };
         let list = client.get(&path).await.expect(200);
         has(&path, &list, &format!("{plural} pagination"));
         has(&path, &list["pagination"], "next_cursor has_more");
-        for row in list[plural].as_array().unwrap() {
+        let rows = list[plural].as_array().unwrap();
+        assert!(!rows.is_empty(), "{path}: {list}");
+        for row in rows {
             has(&path, row, fields);
             if plural == "workers" && row["worker_id"] == "writer" {
                 has("what it runs", &row["running"][0], "workload_id attempt");
             }
         }
+    }
+}
+
+/// Each item of a batch has an outcome of its own, in the order of the items: a workload or a problem.
+async fn batch(own: &Client) {
+    let items = serde_json::json!({"workloads": [
+        {"workload_type": "idle", "idempotency_key": "shape"},
+        {"workload_type": "nobody-registered-this"},
+        {"workload_type": "idle", "idempotency_key": "shape"},
+    ]});
+    let answer = own.post("/v1/workloads:batch", &items).await.expect(200);
+    has("a batch", &answer, "results");
+    let results = answer["results"].as_array().unwrap();
+    assert_eq!(results.len(), 3, "{answer}");
+    for result in results {
+        has("an item's outcome", result, "status workload error");
+    }
+    for made in [&results[0], &results[2]] {
+        assert_eq!(
+            (&made["status"], &made["error"]),
+            (&202.into(), &Value::Null)
+        );
+        has("a workload of a batch", &made["workload"], WORKLOAD);
+    }
+    let (first, second) = (&results[0]["workload"], &results[2]["workload"]);
+    assert_eq!(first["workload_id"], second["workload_id"]);
+    let refused = &results[1];
+    assert_eq!(
+        (&refused["status"], &refused["workload"]),
+        (&422.into(), &Value::Null)
+    );
+    assert_eq!(refused["error"]["code"], "INVALID_INPUT", "{refused}");
+    let fields = format!("{PROBLEM} errors");
+    has("a refusal in a batch", &refused["error"], &fields);
+}
+
+async fn statistics(own: &Client) {
+    for group_by in ["hour", "day", "workload_type"] {
+        let path = format!("/v1/customer/stats?group_by={group_by}");
+        let answer = own.get(&path).await.expect(200);
+        has("statistics", &answer, STATISTICS);
+        has("all counts", &answer["total"], COUNTS);
+        assert_eq!(answer["group_by"], group_by);
+        let groups = answer["stats"].as_array().unwrap();
+        assert!(!groups.is_empty(), "{answer}");
+        for group in groups {
+            has("a group", group, &format!("start workload_type {COUNTS}"));
+            let by_type = group_by == "workload_type";
+            assert_eq!(group["start"].is_null(), by_type, "{group}");
+            assert_eq!(group["workload_type"].is_string(), by_type, "{group}");
+        }
+        let sum = |name: &str| {
+            let counts = groups.iter().map(|group| group[name].as_i64().unwrap());
+            counts.sum::<i64>()
+        };
+        for name in ["submitted", "completed", "failed", "cancelled"] {
+            assert_eq!(answer["total"][name].as_i64(), Some(sum(name)), "{answer}");
+        }
+        assert!(sum("submitted") > 0 && sum("completed") > 0, "{answer}");
     }
 }
 
