@@ -37,6 +37,7 @@ pub mod server;
 mod stats;
 mod submission;
 mod wait;
+mod wishes;
 mod workloads;
 
 use crate::{

@@ -21,11 +21,13 @@ mod rows;
 #[cfg(feature = "real")]
 mod shared;
 mod upkeep;
+mod wishes;
 pub mod words;
 
 pub(crate) use counted::CountedStore;
 pub use rows::*;
 pub use upkeep::{Retire, StatsGroup, StatsQuery, StatsRow};
+pub use wishes::{Wish, WishOutcome, WorkerWish, WorkerWishOutcome};
 
 use async_trait::async_trait;
 use niyanta_core::{
@@ -305,7 +307,8 @@ pub trait Store: Send + Sync + 'static {
     /// Submits workloads, each with an outcome of its own, in the order given. One statement for
     /// each: idempotency record, admission, workload and its audit event.
     async fn submit(&self, submissions: &[Submission]) -> Vec<Result<SubmitOutcome, StoreError>>;
-    /// Writes a wish (`desired`) with its audit event.
+    /// Writes a wish (`desired`) with its audit event, if no other was written since the revision
+    /// that it names.
     async fn wish(&self, wish: &Wish) -> Result<WishOutcome, StoreError>;
     /// One workload of a customer.
     async fn workload(
@@ -379,8 +382,11 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&WorkerId>,
         limit: u32,
     ) -> Result<Vec<WorkerView>, StoreError>;
-    /// Writes what operators want of a worker; false when there is no such worker.
-    async fn wish_worker(&self, wish: &WorkerWish) -> Result<Option<WorkerView>, StoreError>;
+    /// One worker with what it runs.
+    async fn worker(&self, worker: &WorkerId) -> Result<Option<WorkerView>, StoreError>;
+    /// Writes what operators want of a worker, if nothing else was written, nor the worker started
+    /// anew, since the revision and the incarnation that it names.
+    async fn wish_worker(&self, wish: &WorkerWish) -> Result<WorkerWishOutcome, StoreError>;
     /// Creates a customer.
     async fn create_customer(
         &self,

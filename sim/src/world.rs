@@ -17,6 +17,7 @@ mod messages;
 mod network;
 mod node;
 mod operations;
+mod upon;
 mod workers;
 
 pub use api::{ApiAnswer, ApiAsk, Call, Caller};

@@ -11,8 +11,9 @@ use super::{
     pagination::{Pagination, Paging, Question, RECORDS, RESOURCES},
     query::Params,
     schema,
+    wishes::WorkerWishCall,
 };
-use crate::store::{Json as JsonValue, WorkerFilter, WorkerView, WorkerWish};
+use crate::store::{Json as JsonValue, WorkerFilter, WorkerView, WorkerWish, WorkerWishOutcome};
 use axum::{Json, extract::State, http::StatusCode};
 use niyanta_core::{fleet::WorkerDesired, ids::WorkerId, time::Duration};
 
@@ -128,20 +129,38 @@ async fn wish(
     desired: WorkerDesired,
     deadline: Option<Duration>,
 ) -> Result<Accepted, ApiError> {
-    let wish = WorkerWish {
-        worker,
+    let (id, actor) = (worker.clone(), operator.actor());
+    let made = move |incarnation, upon| WorkerWish {
+        worker: id.clone(),
         desired,
+        incarnation,
+        upon,
         deadline,
-        actor: operator.actor(),
+        actor: actor.clone(),
     };
+    let call = WorkerWishCall::new(state.store.clone(), worker, made);
     let task = state.clone();
     let view = state.detached(async move {
-        let judge = |view: Option<WorkerView>, _| view.ok_or_else(|| ApiError::not_found("worker"));
-        let view = outcome::settle(|_| task.store.wish_worker(&wish), judge).await?;
+        let judge = |outcome, doubt| judge_wish(outcome, doubt, desired);
+        let view = outcome::settle(|doubt| call.send(doubt), judge).await?;
         task.hints.workers();
         Ok(view)
     });
     Ok((StatusCode::ACCEPTED, Json(view.await?.into())))
+}
+
+fn judge_wish(
+    outcome: WorkerWishOutcome,
+    doubt: bool,
+    desired: WorkerDesired,
+) -> Result<WorkerView, ApiError> {
+    match outcome {
+        WorkerWishOutcome::Written(view) => Ok(*view),
+        WorkerWishOutcome::Overtaken(view) if doubt && view.desired == desired => Ok(*view),
+        // Only after doubt, and then nobody is told so.
+        WorkerWishOutcome::Overtaken(_) => Err(ApiError::unavailable()),
+        WorkerWishOutcome::NotFound => Err(ApiError::not_found("worker")),
+    }
 }
 
 /// List coordinators.

@@ -13,6 +13,7 @@ use super::{
     outcome,
     query::Params,
     schema,
+    wishes::WishCall,
     workloads::workload_answer,
 };
 use crate::store::{Json as JsonValue, Wish, WishOutcome, WorkloadView};
@@ -119,18 +120,27 @@ async fn control(
     headers: HeaderMap,
     body: Option<JsonValue>,
 ) -> Result<Response, ApiError> {
-    let wish = Wish {
-        customer: tenant.customer(),
+    let (customer, actor) = (tenant.customer(), tenant.key());
+    let reason = body.as_ref().map(reason).transpose()?.flatten();
+    let if_version = if_match(&headers)?;
+    let call = WishCall::new(state.store.clone(), customer, workload, move |upon| Wish {
+        customer,
         workload,
         desired,
-        actor: tenant.key(),
-        reason: body.as_ref().map(reason).transpose()?.flatten(),
-        if_version: if_match(&headers)?,
-    };
+        upon,
+        actor,
+        reason: reason.clone(),
+        if_version: if_version.clone(),
+    });
     let task = state.clone();
     let answer = state.detached(async move {
-        let judge = |outcome, doubt| judge_wish(outcome, doubt, desired);
-        let (status, view) = outcome::settle(|_| task.store.wish(&wish), judge).await?;
+        let judge = |outcome, doubt| {
+            let ours = |view: &WorkloadView| {
+                doubt && view.desired == desired && call.is_next(view.wish_revision)
+            };
+            judge_wish(outcome, doubt, desired, ours)
+        };
+        let (status, view) = outcome::settle(|doubt| call.send(doubt), judge).await?;
         if status == StatusCode::ACCEPTED {
             task.hints.workloads(&[workload]);
             task.changes.workload(workload);
@@ -193,17 +203,17 @@ fn malformed_if_match() -> ApiError {
 }
 
 /// 202 when something was written or is not yet true, 200 when wish and status both say so already.
+/// `ours`: the row shows a wish that an earlier sending may have written.
 fn judge_wish(
     outcome: WishOutcome,
     doubt: bool,
     desired: Desired,
+    ours: impl FnOnce(&WorkloadView) -> bool,
 ) -> Result<(StatusCode, WorkloadView), ApiError> {
     match outcome {
         WishOutcome::Written(view) => Ok((StatusCode::ACCEPTED, *view)),
         // An earlier sending that took effect raised the version itself.
-        WishOutcome::VersionMismatch(view) if doubt && view.desired == desired => {
-            Ok((StatusCode::ACCEPTED, *view))
-        }
+        WishOutcome::VersionMismatch(view) if ours(&view) => Ok((StatusCode::ACCEPTED, *view)),
         WishOutcome::VersionMismatch(view) => {
             let detail = format!("the workload is at version {}", view.version);
             Err(ApiError::new(Code::PreconditionFailed, detail))
@@ -220,6 +230,8 @@ fn judge_wish(
             };
             Err(ApiError::new(Code::InvalidState, detail))
         }
+        // Only after doubt, and then nobody is told so.
+        WishOutcome::Overtaken(_) => Err(ApiError::unavailable()),
         WishOutcome::NotFound => Err(ApiError::not_found("workload")),
     }
 }

@@ -15,7 +15,7 @@ use axum::{
     http::{HeaderMap, Request},
 };
 use niyanta_core::{
-    ids::{Attempt, CustomerId, WorkloadId},
+    ids::{Attempt, CustomerId, WishRevision, WorkloadId},
     time::WallTime,
     workload::{Desired, OnLeaseLoss, Status},
 };
@@ -183,6 +183,7 @@ fn workload(status: Status) -> WorkloadView {
         workload_type: "sleep".parse().unwrap(),
         status,
         desired: Desired::Run,
+        wish_revision: WishRevision(1),
         pending_reason: None,
         priority: 10,
         progress_percent: None,

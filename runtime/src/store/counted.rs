@@ -6,7 +6,8 @@ use super::{
     CustomerRecord, CustomerView, DeleteConfig, KeyId, KeyRecord, KeyRow, LeaseAnswer, LogFilter,
     LogReport, LogRow, OutcomeReport, Page, ProgressReport, ReplaceConfig, Retire, SchemaError,
     StatsQuery, StatsRow, Store, StoreError, Submission, SubmitOutcome, TakeLease, Timed, Wish,
-    WishOutcome, WorkerFilter, WorkerView, WorkerWish, WorkloadFilter, WorkloadView, Written,
+    WishOutcome, WorkerFilter, WorkerView, WorkerWish, WorkerWishOutcome, WorkloadFilter,
+    WorkloadView, Written,
 };
 use crate::metrics as names;
 use async_trait::async_trait;
@@ -143,7 +144,8 @@ counted! {
     fn replace_config(customer: CustomerId, config: &ConfigRecord) -> ReplaceConfig;
     fn delete_config(customer: CustomerId, config: ConfigId) -> DeleteConfig;
     fn workers(filter: &WorkerFilter, after: Option<&WorkerId>, limit: u32) -> Vec<WorkerView>;
-    fn wish_worker(wish: &WorkerWish) -> Option<WorkerView>;
+    fn worker(worker: &WorkerId) -> Option<WorkerView>;
+    fn wish_worker(wish: &WorkerWish) -> WorkerWishOutcome;
     fn create_customer(customer: &CustomerRecord, actor: &AdminActor) -> CustomerView;
     fn customer(customer: CustomerId) -> Option<CustomerView>;
     fn customers(page: &Page) -> Vec<CustomerView>;

@@ -27,7 +27,7 @@ use super::{
     LogReport, LogRow, MigrationReport, Options, OutcomeReport, Page, ProgressReport,
     ReplaceConfig, Retire, SchemaError, StatsQuery, StatsRow, Store, StoreError, Submission,
     SubmitOutcome, TakeLease, Timed, Wish, WishOutcome, WorkerFilter, WorkerView, WorkerWish,
-    WorkloadFilter, WorkloadView, Written,
+    WorkerWishOutcome, WorkloadFilter, WorkloadView, Written,
 };
 use async_trait::async_trait;
 use niyanta_core::{
@@ -258,7 +258,11 @@ impl Store for PostgresStore {
         self.session.workers(filter, after, limit).await
     }
 
-    async fn wish_worker(&self, wish: &WorkerWish) -> Result<Option<WorkerView>, StoreError> {
+    async fn worker(&self, worker: &WorkerId) -> Result<Option<WorkerView>, StoreError> {
+        self.session.worker(worker).await
+    }
+
+    async fn wish_worker(&self, wish: &WorkerWish) -> Result<WorkerWishOutcome, StoreError> {
         self.session.wish_worker(wish).await
     }
 

@@ -248,7 +248,10 @@ impl WorkerColumns {
     pub(super) fn view(self) -> Result<WorkerView, StoreError> {
         let (registered, heard) = (self.registered_at, self.last_heartbeat);
         let WorkerRow {
-            record, desired, ..
+            record,
+            desired,
+            wish_revision,
+            ..
         } = self.read()?;
         let Some(registered_at) = registered.map(WallTime::from) else {
             return Err(corrupt(&record.worker, &"a worker that never registered"));
@@ -258,6 +261,7 @@ impl WorkerColumns {
             incarnation: record.incarnation,
             status: record.status,
             desired,
+            wish_revision,
             capabilities: record.capabilities.into_iter().collect(),
             capacity_total: record.capacity,
             tags: record.tags,

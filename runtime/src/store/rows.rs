@@ -5,11 +5,11 @@
 use niyanta_core::{
     fleet::{WorkerDesired, WorkerStatus},
     ids::{
-        Attempt, CustomerId, Generation, Incarnation, InvalidId, PlacementClass, WorkerId,
-        WorkloadId, WorkloadType,
+        Attempt, CustomerId, Generation, Incarnation, InvalidId, PlacementClass, WishRevision,
+        WorkerId, WorkloadId, WorkloadType,
     },
     scheduling::{AffinityRules, PendingCode},
-    time::{Duration, WallTime},
+    time::WallTime,
     workload::{AuditKind, Desired, ErrorType, OnLeaseLoss, Status},
 };
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
@@ -230,40 +230,6 @@ pub enum SubmitOutcome {
     },
 }
 
-/// A wish for a workload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
-    /// Whose.
-    pub customer: CustomerId,
-    /// Which workload.
-    pub workload: WorkloadId,
-    /// What is wanted.
-    pub desired: Desired,
-    /// Who asks, for the audit.
-    pub actor: KeyId,
-    /// Why, in the customer's words (at most 1 KiB).
-    pub reason: Option<String>,
-    /// Only if `version` is one of these (If-Match).
-    pub if_version: Option<Vec<i64>>,
-}
-
-/// What became of a wish.
-#[derive(Debug, Clone, PartialEq)]
-pub enum WishOutcome {
-    /// Written, with its audit event.
-    Written(Box<WorkloadView>),
-    /// `desired` says so already; nothing was written. Status tells whether it is true yet.
-    Already(Box<WorkloadView>),
-    /// Terminal with the outcome that was wished (cancel of CANCELLED).
-    TerminalSame(Box<WorkloadView>),
-    /// The workload has ended, or `cancel` was wished before: nothing was written.
-    Refused(Box<WorkloadView>),
-    /// The version is another.
-    VersionMismatch(Box<WorkloadView>),
-    /// The customer has no such workload.
-    NotFound,
-}
-
 /// A workload as its customer sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkloadView {
@@ -277,6 +243,8 @@ pub struct WorkloadView {
     pub status: Status,
     /// What is wanted.
     pub desired: Desired,
+    /// How many wishes were written; not told to customers.
+    pub wish_revision: WishRevision,
     /// Why it waits, as last recorded: code, and detail in words.
     pub pending_reason: Option<(PendingCode, String)>,
     /// 0 to 1,000.
@@ -457,19 +425,6 @@ pub struct WorkerFilter {
     pub status: Vec<WorkerStatus>,
 }
 
-/// What an operator wants of a worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WorkerWish {
-    /// Which worker.
-    pub worker: WorkerId,
-    /// What is wanted.
-    pub desired: WorkerDesired,
-    /// From now, for a drain: when what still runs is moved.
-    pub deadline: Option<Duration>,
-    /// Who asks.
-    pub actor: AdminActor,
-}
-
 /// A worker as operators see it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkerView {
@@ -481,6 +436,8 @@ pub struct WorkerView {
     pub status: WorkerStatus,
     /// What operators want of it.
     pub desired: WorkerDesired,
+    /// Which wish that is; not told to operators.
+    pub wish_revision: WishRevision,
     /// What it can run.
     pub capabilities: Vec<WorkloadType>,
     /// How many attempts at once.

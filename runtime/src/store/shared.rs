@@ -1,13 +1,12 @@
 //! Judgements that both adapters make alike of what they read.
 
 use super::{
-    AdminActor, CustomerPatch, CustomerRecord, KeyRecord, StoreError, Tier, Wish, WishOutcome,
-    WorkerView, WorkerWish, WorkloadView,
+    AdminActor, CustomerPatch, CustomerRecord, KeyRecord, StoreError, Tier, WorkerView, WorkerWish,
     records::{RunningColumns, WorkerColumns},
 };
 use niyanta_core::{
     fleet::WorkerDesired,
-    workload::{AuditKind, Desired, Status},
+    workload::{AuditKind, Desired},
 };
 use serde_json::{Map, json};
 
@@ -18,29 +17,6 @@ pub(super) const fn wish_event(desired: Desired) -> AuditKind {
         Desired::Pause => AuditKind::PauseRequested,
         Desired::Cancel => AuditKind::CancelRequested,
     }
-}
-
-/// Why a wish was not written, judged by the row as it is; `None` when it could be.
-pub(super) fn wish_refusal(wish: &Wish, row: Box<WorkloadView>) -> Option<WishOutcome> {
-    if wish
-        .if_version
-        .as_ref()
-        .is_some_and(|wanted| !wanted.contains(&row.version))
-    {
-        return Some(WishOutcome::VersionMismatch(row));
-    }
-    if row.status.is_terminal() {
-        let same = row.status == Status::Cancelled && wish.desired == Desired::Cancel;
-        return Some(if same {
-            WishOutcome::TerminalSame(row)
-        } else {
-            WishOutcome::Refused(row)
-        });
-    }
-    if row.desired == wish.desired {
-        return Some(WishOutcome::Already(row));
-    }
-    (row.desired == Desired::Cancel).then_some(WishOutcome::Refused(row))
 }
 
 /// Who acts, for the admin audit.

@@ -3,6 +3,7 @@
 use crate::rig::{Rig, batch, config_record, ended, incarnation, page, put_worker, worker};
 use crate::stores::on_every_store;
 use niyanta_core::{
+    batch::WorkerWrite,
     fleet::{WorkerDesired, WorkerStatus},
     ids::{CustomerId, WishRevision},
     snapshot::Load,
@@ -11,7 +12,8 @@ use niyanta_core::{
 };
 use runtime::store::{
     AdminActor, Commit, ConfigId, CoordinatorRecord, CreateConfig, CustomerPatch, DeleteConfig,
-    KeyId, KeyRecord, KeyRow, ReplaceConfig, Tier, WorkerFilter, WorkerWish,
+    KeyId, KeyRecord, KeyRow, ReplaceConfig, Tier, WorkerFilter, WorkerView, WorkerWish,
+    WorkerWishOutcome,
 };
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ on_every_store! {
     configs_keep_their_types_apart
     a_config_in_use_is_not_deleted
     operators_wishes_reach_the_leader
+    an_operators_sending_that_lands_late_is_void
     coordinators_come_and_go
 }
 
@@ -207,14 +210,15 @@ async fn a_config_in_use_is_not_deleted(rig: Rig) {
 
 async fn operators_wishes_reach_the_leader(rig: Rig) {
     let generation = rig.lead().await;
-    let wish = |name: &str, desired, deadline| WorkerWish {
-        worker: worker(name),
-        desired,
-        deadline,
-        actor: AdminActor::CommandLine,
+    let drain = WorkerWish {
+        deadline: Some(Duration::from_secs(60)),
+        ..wish_for_w1(WorkerDesired::Drain, 0)
     };
-    let drain = wish("w1", WorkerDesired::Drain, Some(Duration::from_secs(60)));
-    assert!(rig.store.wish_worker(&drain).await.unwrap().is_none());
+    assert_eq!(
+        rig.store.wish_worker(&drain).await.unwrap(),
+        WorkerWishOutcome::NotFound
+    );
+    assert_eq!(rig.store.worker(&worker("w1")).await.unwrap(), None);
     let mut put = batch(generation, 1);
     put.workers
         .extend([put_worker("w1", "w1.1"), put_worker("w2", "w2.1")]);
@@ -222,7 +226,7 @@ async fn operators_wishes_reach_the_leader(rig: Rig) {
         rig.store.commit(&Arc::new(put)).await.unwrap(),
         Commit::Applied
     );
-    let view = rig.store.wish_worker(&drain).await.unwrap().unwrap();
+    let view = written(&rig, &drain).await;
     assert_eq!(
         (view.desired, view.status),
         (WorkerDesired::Drain, WorkerStatus::Healthy)
@@ -247,14 +251,79 @@ async fn operators_wishes_reach_the_leader(rig: Rig) {
         status: vec![WorkerStatus::Dead],
     };
     assert!(rig.store.workers(&dead, None, 10).await.unwrap().is_empty());
-    rig.store
-        .wish_worker(&wish("w1", WorkerDesired::Run, None))
-        .await
-        .unwrap()
-        .unwrap();
+    let seen = rig.store.worker(&worker("w1")).await.unwrap();
+    assert_eq!(seen, Some(view));
+    written(&rig, &wish_for_w1(WorkerDesired::Run, 1)).await;
     let audit = rig.store.admin_audit(Some(1), 10).await.unwrap();
     let actions: Vec<&str> = audit.iter().map(|event| event.action.as_str()).collect();
     assert_eq!(actions, ["worker.drain", "worker.undrain"]);
+}
+
+/// Upon a revision that its first start saw.
+fn wish_for_w1(desired: WorkerDesired, revision: u64) -> WorkerWish {
+    WorkerWish {
+        worker: worker("w1"),
+        desired,
+        incarnation: incarnation("w1.1"),
+        upon: WishRevision(revision),
+        deadline: None,
+        actor: AdminActor::CommandLine,
+    }
+}
+
+async fn written(rig: &Rig, wish: &WorkerWish) -> WorkerView {
+    match rig.store.wish_worker(wish).await.unwrap() {
+        WorkerWishOutcome::Written(view) => *view,
+        other @ (WorkerWishOutcome::Overtaken(_) | WorkerWishOutcome::NotFound) => {
+            panic!("{other:?}")
+        }
+    }
+}
+
+/// A drain is sent, has no answer, is sent again and answered; an undrain is acknowledged; then the
+/// first sending lands. So does a removal once the worker has left and come back.
+async fn an_operators_sending_that_lands_late_is_void(rig: Rig) {
+    let generation = rig.lead().await;
+    let commit = async |number, write: WorkerWrite| {
+        let mut next = batch(generation, number);
+        next.workers.push(write);
+        let done = rig.store.commit(&Arc::new(next)).await.unwrap();
+        assert_eq!(done, Commit::Applied);
+    };
+    let desired = async || {
+        rig.store
+            .worker(&worker("w1"))
+            .await
+            .unwrap()
+            .unwrap()
+            .desired
+    };
+    commit(1, put_worker("w1", "w1.1")).await;
+    let drain = wish_for_w1(WorkerDesired::Drain, 0);
+    written(&rig, &drain).await;
+    written(&rig, &wish_for_w1(WorkerDesired::Run, 1)).await;
+    let late = rig.store.wish_worker(&drain).await.unwrap();
+    assert!(matches!(late, WorkerWishOutcome::Overtaken(_)), "{late:?}");
+    assert_eq!(desired().await, WorkerDesired::Run);
+    let remove = wish_for_w1(WorkerDesired::Remove, 2);
+    written(&rig, &remove).await;
+    let gone = WorkerWrite::Remove {
+        worker: worker("w1"),
+    };
+    commit(2, gone).await;
+    commit(3, put_worker("w1", "w1.2")).await;
+    for revision in [0, 2] {
+        let late = WorkerWish {
+            upon: WishRevision(revision),
+            ..remove.clone()
+        };
+        let late = rig.store.wish_worker(&late).await.unwrap();
+        assert!(matches!(late, WorkerWishOutcome::Overtaken(_)), "{late:?}");
+    }
+    assert_eq!(desired().await, WorkerDesired::Run);
+    let audit = rig.store.admin_audit(Some(1), 10).await.unwrap();
+    let actions: Vec<&str> = audit.iter().map(|event| event.action.as_str()).collect();
+    assert_eq!(actions, ["worker.drain", "worker.undrain", "worker.remove"]);
 }
 
 async fn coordinators_come_and_go(rig: Rig) {

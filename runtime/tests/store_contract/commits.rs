@@ -4,7 +4,7 @@ use crate::rig::{Rig, assigned, batch, ended, id, incarnation, put_worker, step,
 use crate::stores::on_every_store;
 use niyanta_core::{
     batch::{AuditDetails, CounterWrite, WorkerWrite},
-    ids::{BatchNumber, CustomerId, Generation},
+    ids::{BatchNumber, CustomerId, Generation, WishRevision},
     scheduling::PendingReason,
     snapshot::Load,
     workload::{AuditKind, Desired, Status},
@@ -208,6 +208,7 @@ async fn wishes_between_batches_keep_the_audit_dense(rig: Rig) {
                 customer,
                 workload: id(1),
                 desired,
+                upon: WishRevision(turn.into()),
                 actor: KeyId(9),
                 reason: None,
                 if_version: None,

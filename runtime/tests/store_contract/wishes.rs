@@ -17,13 +17,21 @@ on_every_store! {
     a_terminal_workload_refuses_wishes
     a_wish_for_another_version_is_refused
     nobody_wishes_for_anothers_workload
+    a_sending_that_lands_after_another_wish_is_void
+    of_wishes_upon_one_revision_one_is_written
 }
 
+/// A wish upon the first revision.
 fn wish(rig: &Rig, desired: Desired) -> Wish {
+    wish_upon(rig, desired, 0)
+}
+
+fn wish_upon(rig: &Rig, desired: Desired, revision: u64) -> Wish {
     Wish {
         customer: rig.customer,
         workload: id(1),
         desired,
+        upon: WishRevision(revision),
         actor: KeyId(9),
         reason: Some(String::from("because")),
         if_version: None,
@@ -173,4 +181,67 @@ async fn nobody_wishes_for_anothers_workload(rig: Rig) {
         Err(StoreError::Refused(_))
     ));
     assert_eq!(rig.view(1).await.desired, Desired::Run);
+}
+
+/// A resume is sent, has no answer, is sent again and answered; a pause is acknowledged; then the
+/// first sending lands.
+async fn a_sending_that_lands_after_another_wish_is_void(rig: Rig) {
+    rig.submit(1).await;
+    let written = async |wish: Wish| {
+        let outcome = rig.store.wish(&wish).await.unwrap();
+        let WishOutcome::Written(view) = outcome else {
+            panic!("{outcome:?}")
+        };
+        view.wish_revision
+    };
+    let seen = written(wish(&rig, Desired::Pause)).await;
+    let resume = wish_upon(&rig, Desired::Run, seen.0);
+    let seen = written(resume.clone()).await;
+    let seen = written(wish_upon(&rig, Desired::Pause, seen.0)).await;
+    let late = rig.store.wish(&resume).await.unwrap();
+    let WishOutcome::Overtaken(view) = late else {
+        panic!("{late:?}")
+    };
+    assert_eq!((view.desired, view.wish_revision), (Desired::Pause, seen));
+    assert_eq!(rig.view(1).await.desired, Desired::Pause);
+    assert_eq!(
+        rig.dense_audit(1).await,
+        [
+            AuditKind::Created,
+            AuditKind::PauseRequested,
+            AuditKind::ResumeRequested,
+            AuditKind::PauseRequested,
+        ]
+    );
+}
+
+async fn of_wishes_upon_one_revision_one_is_written(rig: Rig) {
+    rig.submit(1).await;
+    rig.store.wish(&wish(&rig, Desired::Pause)).await.unwrap();
+    let sendings = (0..8).map(|number| {
+        let desired = if number % 2 == 0 {
+            Desired::Run
+        } else {
+            Desired::Cancel
+        };
+        let (store, wish) = (Arc::clone(&rig.store), wish_upon(&rig, desired, 1));
+        tokio::spawn(async move { store.wish(&wish).await.unwrap() })
+    });
+    let mut written = 0;
+    for sending in sendings.collect::<Vec<_>>() {
+        match sending.await.unwrap() {
+            WishOutcome::Written(view) => {
+                written += 1;
+                assert_eq!((view.wish_revision, view.version), (WishRevision(2), 3));
+            }
+            WishOutcome::Already(view)
+            | WishOutcome::Overtaken(view)
+            | WishOutcome::Refused(view) => assert_eq!(view.version, 3),
+            other @ (WishOutcome::TerminalSame(_)
+            | WishOutcome::VersionMismatch(_)
+            | WishOutcome::NotFound) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(written, 1);
+    assert_eq!(rig.dense_audit(1).await.len(), 3);
 }

@@ -18,12 +18,14 @@ use crate::{
     decision::{Rng, Streams},
     model::store::Workload,
 };
+use niyanta_core::ids::Incarnation;
 
 /// The script of this seed. `serial` ones hold nothing back and lose nothing: each step ends before
 /// the next begins, on any database.
 #[must_use]
 pub fn draw(seed: u64, serial: bool) -> Script {
     let mut rng = Streams::new(seed).stream("conformance", u64::from(serial));
+    let mut aside = Streams::new(seed).stream("conformance upon", u64::from(serial));
     let mut run = Run::new();
     let mut script = Script::default();
     for step in beginning(&mut rng) {
@@ -35,6 +37,7 @@ pub fn draw(seed: u64, serial: bool) -> Script {
     for _ in 0..steps {
         let step = Draw {
             rng: &mut rng,
+            aside: &mut aside,
             run: &run,
             serial,
             last: &last,
@@ -99,6 +102,8 @@ fn beginning(rng: &mut Rng) -> Vec<Step> {
 /// Draws one step, given what is there.
 struct Draw<'a> {
     rng: &'a mut Rng,
+    /// For what wishes are made upon.
+    aside: &'a mut Rng,
     run: &'a Run,
     serial: bool,
     /// What was begun last.
@@ -169,16 +174,8 @@ impl Draw<'_> {
             54..=55 => Op::Heartbeats(vec![(self.worker(), self.start())]),
             56..=60 => self.content(),
             61..=75 => self.submit(),
-            76..=84 => Op::Wish {
-                customer: self.customer(),
-                workload: self.workload(),
-                desired: self.one_of(&["run", "pause", "cancel"]),
-            },
-            85..=88 => Op::WishWorker {
-                worker: self.worker(),
-                desired: self.one_of(&["run", "drain", "remove"]),
-                deadline: self.rng.per_mille(500),
-            },
+            76..=84 => self.wish(),
+            85..=88 => self.wish_worker(),
             89..=91 => Op::Get {
                 customer: self.customer(),
                 workload: self.workload(),
@@ -202,7 +199,10 @@ impl Draw<'_> {
             });
         }
         let Op::Wish {
-            customer, workload, ..
+            customer,
+            workload,
+            upon,
+            ..
         } = last
         else {
             return None;
@@ -211,7 +211,44 @@ impl Draw<'_> {
             customer: *customer,
             workload: *workload,
             desired: self.one_of(&["run", "pause", "cancel"]),
+            upon: *upon,
         })
+    }
+
+    fn wish(&mut self) -> Op {
+        let (customer, workload) = (self.customer(), self.workload());
+        let found = self.run.store().workload(terms::workload(workload));
+        let revision = found.map_or(0, |found| found.row.wish_revision.0);
+        Op::Wish {
+            customer,
+            workload,
+            desired: self.one_of(&["run", "pause", "cancel"]),
+            upon: self.upon(revision),
+        }
+    }
+
+    fn wish_worker(&mut self) -> Op {
+        let worker = self.worker();
+        let found = self.run.store().worker(&terms::worker(worker));
+        let row = found.map(|found| &found.row);
+        let revision = row.map_or(0, |row| row.wish_revision.0);
+        let start = row.and_then(|row| start_of(&row.record.incarnation));
+        let start = start.filter(|_| self.aside.per_mille(900));
+        Op::WishWorker {
+            worker,
+            desired: self.one_of(&["run", "drain", "remove"]),
+            upon: (start.unwrap_or(2), self.upon(revision)),
+            deadline: self.rng.per_mille(500),
+        }
+    }
+
+    /// Most wishes are made upon what is there.
+    fn upon(&mut self, revision: u64) -> u64 {
+        match self.aside.below(20) {
+            0 => revision + 1,
+            1 | 2 => revision.saturating_sub(1),
+            _ => revision,
+        }
     }
 
     fn take_lease(&mut self, node: usize) -> Op {
@@ -480,7 +517,13 @@ const fn owner(workload: u64) -> u8 {
 fn held_by(found: &Workload) -> Option<(u32, (u8, u8))> {
     let leader = &found.row.leader;
     let (_, incarnation) = leader.worker.as_ref()?;
-    let (worker, start) = incarnation.as_str().strip_prefix('w')?.split_once('.')?;
-    let held = (worker.parse().ok()?, start.parse().ok()?);
+    let (worker, _) = incarnation.as_str().strip_prefix('w')?.split_once('.')?;
+    let held = (worker.parse().ok()?, start_of(incarnation)?);
     Some((leader.attempt.0, held))
+}
+
+/// Which start of its worker an incarnation is.
+fn start_of(incarnation: &Incarnation) -> Option<u8> {
+    let (_, start) = incarnation.as_str().split_once('.')?;
+    start.parse().ok()
 }

@@ -11,7 +11,7 @@ use crate::{
     model::store::{
         Answer, ContentWrite, CounterRow, Failure, Pace, Program, RenewLease, RowKey, SessionId,
         SqlError, Standing, Statement, Step as Next, Store, Submission, SubmitAnswer, TakeLease,
-        Turn, Wish, WishAnswer, WishWorker,
+        Turn, Wish, WishAnswer, WishWorker, WorkerWishAnswer,
     },
 };
 use niyanta_core::{
@@ -367,18 +367,22 @@ impl Run {
                 customer,
                 workload,
                 desired,
+                upon,
             } => Statement::Wish(Wish {
                 customer: terms::customer(*customer),
                 workload: terms::workload(*workload),
                 desired: word(desired),
+                upon: WishRevision(*upon),
             }),
             Op::WishWorker {
                 worker,
                 desired,
+                upon: (start, revision),
                 deadline,
             } => Statement::WishWorker(WishWorker {
                 worker: terms::worker(*worker),
                 desired: word(desired),
+                upon: Some((terms::start((*worker, *start)), WishRevision(*revision))),
                 deadline: deadline.then_some(Duration::from_secs(60)),
             }),
             Op::Get { customer, workload } => Statement::Get {
@@ -501,7 +505,10 @@ fn told(answer: &Answer) -> String {
         Answer::Wished(WishAnswer::Recorded { version, .. }) => format!("recorded {version}"),
         Answer::Wished(WishAnswer::Conflict) => String::from("conflict"),
         Answer::Wished(WishAnswer::NotFound) => String::from("not found"),
-        Answer::WorkerWished(there) => format!("worker {there}"),
+        Answer::Wished(WishAnswer::Overtaken)
+        | Answer::WorkerWished(WorkerWishAnswer::Overtaken { .. }) => String::from("overtaken"),
+        Answer::WorkerWished(WorkerWishAnswer::Written) => String::from("written"),
+        Answer::WorkerWished(WorkerWishAnswer::NotFound) => String::from("no worker"),
         Answer::Got(row) => terms::told(row),
         Answer::NotTaken { .. }
         | Answer::Content(Content::Absent)

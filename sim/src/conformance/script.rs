@@ -124,11 +124,13 @@ pub enum Op {
         customer: u8,
         workload: u8,
         desired: String,
+        upon: u64,
     },
     /// Wish something of a worker.
     WishWorker {
         worker: u8,
         desired: String,
+        upon: (u8, u64),
         deadline: bool,
     },
     /// Read a workload.

@@ -37,7 +37,7 @@ pub use rows::{
 pub use session::{News, Pace, SessionId, SqlError, Standing, Turn};
 pub use statement::{
     Answer, AssignmentAsk, ContentWrite, Look, RenewLease, Statement, SubmitAnswer, TakeLease,
-    Wish, WishAnswer, WishWorker,
+    Wish, WishAnswer, WishWorker, WorkerWishAnswer,
 };
 
 use crate::clock::{Moment, WallClock};

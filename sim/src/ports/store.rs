@@ -36,7 +36,8 @@ use runtime::store::{
     CustomerRecord, CustomerView, DeleteConfig, KeyId, KeyRecord, KeyRow, LeaseAnswer, LogFilter,
     LogReport, LogRow, OutcomeReport, Page, ProgressReport, ReplaceConfig, Retire, SchemaError,
     StatsQuery, StatsRow, Store, StoreError, Submission, SubmitOutcome, TakeLease, Timed, Wish,
-    WishOutcome, WorkerFilter, WorkerView, WorkerWish, WorkloadFilter, WorkloadView, Written,
+    WishOutcome, WorkerFilter, WorkerView, WorkerWish, WorkerWishOutcome, WorkloadFilter,
+    WorkloadView, Written,
 };
 use shelf::Shelf;
 use std::{
@@ -470,7 +471,11 @@ impl Store for SimStore {
         Ok(self.list_workers(filter, after, limit))
     }
 
-    async fn wish_worker(&self, wish: &WorkerWish) -> Result<Option<WorkerView>, StoreError> {
+    async fn worker(&self, worker: &WorkerId) -> Result<Option<WorkerView>, StoreError> {
+        Ok(self.find_worker(worker))
+    }
+
+    async fn wish_worker(&self, wish: &WorkerWish) -> Result<WorkerWishOutcome, StoreError> {
         self.wish_one_worker(wish)
     }
 

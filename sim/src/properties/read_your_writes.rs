@@ -1,10 +1,6 @@
 //! P19: for one client a workload never goes back to an older version, and an acknowledged write is
 //! visible to the next read, through any coordinator.
 //!
-//! A wish whose sending had an unknown outcome is sent again, and the first sending may still land
-//! after the second was answered: it is allowed to take effect twice, which is a weakness of the
-//! API (`docs/found-by-simulation.md`).
-//!
 //! Two looks at the same histories: at once, at versions alone; and when the run is over, at whether
 //! everything that was told of a workload can have happened in one order
 //! ([`linear`](super::linear)).
@@ -94,14 +90,6 @@ impl ReadYourWrites {
             ended: now,
             what,
         });
-        if let (ApiAsk::Wish { desired, .. }, true) = (&call.ask, call.in_doubt) {
-            // Sent more than once, it may be written once more, however late.
-            history.operations.push(Operation {
-                begun: call.begun,
-                ended: Moment(u64::MAX),
-                what: What::MaybeWished(*desired),
-            });
-        }
         let version = version.unwrap_or_default();
         // A submission's answer names the workload alone.
         let names_only = matches!(what, What::Made | What::Refused(_));
@@ -152,9 +140,6 @@ impl ReadYourWrites {
         for (workload, unknown) in std::mem::take(&mut self.open).into_values() {
             let operations = &mut self.told.entry(workload).or_default().operations;
             operations.push(unknown);
-            if matches!(unknown.what, What::MaybeWished(_)) {
-                operations.push(unknown);
-            }
         }
         for (workload, history) in &self.told {
             linear::check(&history.operations).map_err(|left| {

@@ -9,6 +9,7 @@ use crate::{
     message::{Address, Message},
     model::store::{
         Answer, Failure, Statement, Submission, SubmitAnswer, Wish, WishAnswer, WishWorker,
+        WorkerWishAnswer,
     },
     picture::Arrow,
     plan::Operation,
@@ -213,6 +214,7 @@ impl World {
                 customer: *customer,
                 workload: *workload,
                 desired: *desired,
+                upon: self.wished(*workload),
             }),
             ApiAsk::Get { customer, workload } => Statement::Get {
                 customer: *customer,
@@ -237,6 +239,7 @@ impl World {
             } => Statement::WishWorker(WishWorker {
                 worker: worker.clone(),
                 desired: *desired,
+                upon: self.wished_of(worker),
                 deadline: *deadline,
             }),
         };
@@ -284,6 +287,9 @@ impl World {
         number: u64,
         outcome: Result<Answer, Failure>,
     ) {
+        if self.made_anew(place, number, &outcome) {
+            return;
+        }
         let now = self.now;
         let hasty = is_planted(Bug::UnknownIsFailure);
         let epoch = self.nodes[place].epoch;
@@ -473,11 +479,18 @@ fn spoken(answer: Answer) -> Option<ApiAnswer> {
         }) => Some(ApiAnswer::Wished { revision, version }),
         Answer::Listed(rows) => Some(ApiAnswer::Listed(rows)),
         Answer::LimitsChanged => Some(ApiAnswer::LimitsChanged),
-        Answer::Wished(WishAnswer::Conflict) => Some(ApiAnswer::Conflict),
-        Answer::Wished(WishAnswer::NotFound) | Answer::WorkerWished(false) | Answer::Got(None) => {
-            Some(ApiAnswer::NotFound)
+        // What says the same is an acknowledgement: only after doubt are these judged.
+        Answer::WorkerWished(WorkerWishAnswer::Overtaken { same: true }) => {
+            Some(ApiAnswer::WorkerWished)
         }
-        Answer::WorkerWished(true) => Some(ApiAnswer::WorkerWished),
+        Answer::Wished(WishAnswer::Conflict | WishAnswer::Overtaken)
+        | Answer::WorkerWished(WorkerWishAnswer::Overtaken { same: false }) => {
+            Some(ApiAnswer::Conflict)
+        }
+        Answer::Wished(WishAnswer::NotFound)
+        | Answer::WorkerWished(WorkerWishAnswer::NotFound)
+        | Answer::Got(None) => Some(ApiAnswer::NotFound),
+        Answer::WorkerWished(WorkerWishAnswer::Written) => Some(ApiAnswer::WorkerWished),
         Answer::Got(Some((status, desired, version))) => {
             Some(ApiAnswer::Got(status, desired, version))
         }

@@ -2,13 +2,14 @@
 
 use crate::terms;
 use niyanta_core::{
-    ids::{Attempt, Generation},
+    ids::{Attempt, Generation, WishRevision},
     scheduling::AffinityRules,
     time::Duration,
 };
 use runtime::store::{
     AdminActor, CheckpointReport, Json, KeyId, LeaseAnswer, OutcomeReport, Store, StoreError,
-    Submission, SubmitOutcome, TakeLease, Wish, WishOutcome, WorkerWish, Written,
+    Submission, SubmitOutcome, TakeLease, Wish, WishOutcome, WorkerWish, WorkerWishOutcome,
+    Written,
 };
 use serde_json::json;
 use sim::conformance::{CUSTOMERS, Op};
@@ -108,11 +109,13 @@ async fn attempt(store: &dyn Store, node: usize, op: &Op) -> Result<String, Stor
             customer,
             workload,
             desired,
+            upon,
         } => {
             let wish = Wish {
                 customer: terms::customer(*customer),
                 workload: terms::workload(*workload),
                 desired: terms::word(desired),
+                upon: WishRevision(*upon),
                 actor: KEY,
                 reason: None,
                 if_version: None,
@@ -122,6 +125,7 @@ async fn attempt(store: &dyn Store, node: usize, op: &Op) -> Result<String, Stor
                 | WishOutcome::Already(view)
                 | WishOutcome::TerminalSame(view) => format!("recorded {}", view.version),
                 WishOutcome::Refused(_) => String::from("conflict"),
+                WishOutcome::Overtaken(_) => String::from("overtaken"),
                 WishOutcome::VersionMismatch(_) => String::from("version mismatch"),
                 WishOutcome::NotFound => String::from("not found"),
             }
@@ -129,15 +133,22 @@ async fn attempt(store: &dyn Store, node: usize, op: &Op) -> Result<String, Stor
         Op::WishWorker {
             worker,
             desired,
+            upon: (start, revision),
             deadline,
         } => {
             let wish = WorkerWish {
                 worker: terms::worker(*worker),
                 desired: terms::word(desired),
+                incarnation: terms::start((*worker, *start)),
+                upon: WishRevision(*revision),
                 deadline: deadline.then_some(Duration::from_secs(60)),
                 actor: AdminActor::CommandLine,
             };
-            format!("worker {}", store.wish_worker(&wish).await?.is_some())
+            String::from(match store.wish_worker(&wish).await? {
+                WorkerWishOutcome::Written(_) => "written",
+                WorkerWishOutcome::Overtaken(_) => "overtaken",
+                WorkerWishOutcome::NotFound => "no worker",
+            })
         }
         Op::Get { customer, workload } => {
             let (customer, workload) = (terms::customer(*customer), terms::workload(*workload));

@@ -1,9 +1,20 @@
 //! Wishes, submissions and long-polls: what is answered to what the store says.
 
 use super::*;
+use crate::store::{WorkerView, WorkerWishOutcome};
+use niyanta_core::fleet::{WorkerDesired, WorkerStatus};
 
 async fn control(verb: &str, answers: Vec<Result<WishOutcome, StoreError>>) -> (Rig, Answer) {
     let rig = Rig::new();
+    let seen = match verb {
+        "resume" => view(Desired::Pause, Status::Pending),
+        _ => view(Desired::Run, Status::Pending),
+    };
+    rig.store
+        .workloads
+        .lock()
+        .unwrap()
+        .insert((OWN, WORKLOAD), *seen);
     rig.store.wish_answers.lock().unwrap().extend(answers);
     let answer = rig
         .post(
@@ -80,25 +91,133 @@ async fn what_cannot_be_wished_is_refused() {
     }
 }
 
+/// What the stub's wishes were made upon.
+fn upon(rig: &Rig) -> Vec<u64> {
+    let wishes = rig.store.wishes.lock().unwrap();
+    wishes.iter().map(|wish| wish.upon.0).collect()
+}
+
+fn at(revision: u64, desired: Desired, status: Status) -> Box<WorkloadView> {
+    Box::new(WorkloadView {
+        wish_revision: WishRevision(revision),
+        ..*view(desired, status)
+    })
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_doubt_a_wish_is_success_or_504() {
-    let cancelling = || view(Desired::Cancel, Status::Running);
+    let cancelling = |revision| at(revision, Desired::Cancel, Status::Running);
     for outcome in [
-        WishOutcome::Already(cancelling()),
-        WishOutcome::VersionMismatch(cancelling()),
-        WishOutcome::Written(cancelling()),
+        WishOutcome::Already(cancelling(2)),
+        WishOutcome::Already(cancelling(5)),
+        WishOutcome::VersionMismatch(cancelling(2)),
+        WishOutcome::Written(cancelling(2)),
     ] {
-        let (_, answer) = control("cancel", vec![unknown(), Ok(outcome)]).await;
+        let (rig, answer) = control("cancel", vec![unknown(), Ok(outcome)]).await;
         assert_eq!(answer.status, 202, "{answer:?}");
+        assert_eq!(upon(&rig), [1, 1]);
     }
     for outcome in [
         WishOutcome::NotFound,
         WishOutcome::Refused(view(Desired::Run, Status::Failed)),
+        // Somebody else's.
+        WishOutcome::VersionMismatch(cancelling(3)),
+        // It had landed, or not: the wish that came after says something else.
+        WishOutcome::Overtaken(at(2, Desired::Pause, Status::Running)),
+        WishOutcome::Overtaken(at(3, Desired::Run, Status::Running)),
     ] {
-        control("cancel", vec![unknown(), Ok(outcome)])
-            .await
-            .1
-            .refuses(504, "TIMEOUT");
+        let (rig, answer) = control("cancel", vec![unknown(), Ok(outcome)]).await;
+        answer.refuses(504, "TIMEOUT");
+        assert_eq!(upon(&rig), [1, 1]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wish_in_doubt_is_never_made_upon_another_wish() {
+    let lost = || Err(StoreError::Unavailable("gone".into()));
+    let written = WishOutcome::Written(at(2, Desired::Pause, Status::Running));
+    let answers = vec![lost(), unknown(), lost(), unknown(), Ok(written)];
+    let (rig, answer) = control("pause", answers).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert_eq!(upon(&rig), [1; 5]);
+    // Before there is doubt it is looked at each time.
+    assert_eq!(rig.store.calls("workload"), 2);
+}
+
+#[tokio::test]
+async fn a_wish_that_was_overtaken_without_doubt_is_made_anew() {
+    let overtaken = WishOutcome::Overtaken(at(4, Desired::Run, Status::Running));
+    let written = WishOutcome::Written(at(5, Desired::Pause, Status::Running));
+    let (rig, answer) = control("pause", vec![Ok(overtaken), Ok(written)]).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert_eq!(upon(&rig), [1, 4]);
+    // Nothing is sent when there is nothing to wish, or no more.
+    let overtaken = WishOutcome::Overtaken(at(4, Desired::Cancel, Status::Running));
+    let (rig, answer) = control("pause", vec![Ok(overtaken)]).await;
+    answer.refuses(409, "INVALID_STATE");
+    assert_eq!(upon(&rig), [1]);
+}
+
+#[tokio::test]
+async fn what_is_so_already_is_not_sent() {
+    let rig = Rig::new();
+    let uri = format!("/v1/workloads/{WORKLOAD}/resume");
+    assert_eq!(rig.post(&uri, &json!({})).await.status, 200);
+    assert_eq!(upon(&rig), [0; 0]);
+}
+
+fn worker(revision: u64, desired: WorkerDesired) -> Box<WorkerView> {
+    Box::new(WorkerView {
+        worker: "w-1".parse().unwrap(),
+        incarnation: "i-1".parse().unwrap(),
+        status: WorkerStatus::Healthy,
+        desired,
+        wish_revision: WishRevision(revision),
+        capabilities: Vec::new(),
+        capacity_total: 1,
+        tags: BTreeMap::new(),
+        version: String::new(),
+        last_heartbeat: None,
+        registered_at: WallTime(0),
+        running: Vec::new(),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operators_wish_in_doubt_is_never_made_upon_another() {
+    use WorkerDesired::{Drain, Run};
+    use WorkerWishOutcome::{NotFound, Overtaken, Written};
+    let lost = || Err(StoreError::Unknown("lost".into()));
+    for (answers, status, upon) in [
+        (vec![Ok(Written(worker(4, Drain)))], 202, vec![3]),
+        (vec![lost(), Ok(Written(worker(4, Drain)))], 202, vec![3, 3]),
+        (
+            vec![lost(), Ok(Overtaken(worker(4, Drain)))],
+            202,
+            vec![3, 3],
+        ),
+        (vec![lost(), Ok(Overtaken(worker(5, Run)))], 504, vec![3, 3]),
+        (vec![lost(), Ok(NotFound)], 504, vec![3, 3]),
+        (
+            vec![Ok(Overtaken(worker(4, Run))), Ok(Written(worker(5, Drain)))],
+            202,
+            vec![3, 4],
+        ),
+        (vec![Ok(NotFound)], 404, vec![3]),
+    ] {
+        let rig = Rig::new();
+        *rig.store.worker.lock().unwrap() = Some(*worker(3, Run));
+        rig.store
+            .worker_wish_answers
+            .lock()
+            .unwrap()
+            .extend(answers);
+        let drain = "/v1/admin/workers/w-1/drain";
+        let answer = rig.send(post(drain, &rig.admin, "{}")).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        let wishes = rig.store.worker_wishes.lock().unwrap();
+        let sent: Vec<u64> = wishes.iter().map(|wish| wish.upon.0).collect();
+        assert_eq!(sent, upon);
     }
 }
 

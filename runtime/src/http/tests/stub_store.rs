@@ -25,6 +25,9 @@ pub(crate) struct StubStore {
     pub(super) workloads: Mutex<BTreeMap<(CustomerId, WorkloadId), WorkloadView>>,
     pub(super) wish_answers: Mutex<VecDeque<Result<WishOutcome, StoreError>>>,
     pub(super) wishes: Mutex<Vec<Wish>>,
+    pub(super) worker: Mutex<Option<WorkerView>>,
+    pub(super) worker_wish_answers: Mutex<VecDeque<Result<WorkerWishOutcome, StoreError>>>,
+    pub(super) worker_wishes: Mutex<Vec<WorkerWish>>,
     pub(super) submit_answers: Mutex<VecDeque<Result<SubmitOutcome, StoreError>>>,
     pub(super) submitted: Mutex<Vec<Submission>>,
     pub(super) logs: Mutex<Vec<LogRow>>,
@@ -274,8 +277,22 @@ impl Store for StubStore {
     ) -> Result<Vec<WorkerView>, StoreError> {
         unreached("workers")
     }
-    async fn wish_worker(&self, _wish: &WorkerWish) -> Result<Option<WorkerView>, StoreError> {
-        unreached("wish_worker")
+    async fn worker(&self, worker: &WorkerId) -> Result<Option<WorkerView>, StoreError> {
+        self.reached("worker");
+        Ok(self
+            .worker
+            .lock()
+            .unwrap()
+            .clone()
+            .filter(|it| it.worker == *worker))
+    }
+    async fn wish_worker(&self, wish: &WorkerWish) -> Result<WorkerWishOutcome, StoreError> {
+        self.worker_wishes.lock().unwrap().push(wish.clone());
+        self.worker_wish_answers
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap()
     }
     async fn create_customer(
         &self,

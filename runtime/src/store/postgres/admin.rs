@@ -6,12 +6,15 @@
 use super::super::{
     AdminActor, AdminAuditRow, CoordinatorRecord, CoordinatorRow, CustomerPatch, CustomerRecord,
     CustomerView, KeyId, KeyRecord, KeyRow, Page, StoreError, WorkerFilter, WorkerView, WorkerWish,
-    encode::{Time, micros, text, uuid},
+    WorkerWishOutcome,
+    encode::{Time, int, micros, text, uuid},
     records::{
         AdminAuditColumns, CoordinatorColumns, CustomerColumns, KeyColumns, RunningColumns,
         WorkerColumns, customer_columns, key_columns, worker_columns,
     },
-    shared::{actor_name, customer_details, key_details, patch_details, worker_action},
+    shared::{
+        actor_name, customer_details, key_details, patch_details, worker_action, worker_views,
+    },
 };
 use super::{
     session::{Lane, Session, sqlstate},
@@ -21,6 +24,7 @@ use niyanta_core::{
     ids::{CustomerId, Incarnation, WorkerId},
     time::{Duration, WallTime},
 };
+use sqlx::PgConnection;
 
 /// Appends the admin audit event of the rows of `$from`, at most one: actor, action, subject,
 /// details are the parameters of these numbers.
@@ -77,17 +81,24 @@ const WORKER: &str = concat!(
 const RUNNING: &str = "\
 select worker_id, id, attempt from workloads where open and worker_id = any($1) order by id";
 
+/// Upon the revision that it names: one that is read by the snapshot when no wish is there, and by
+/// the locked row otherwise.
 const WISH_WORKER: &str = concat!(
     "with d as (
         insert into worker_wishes as t (worker_id, desired, wish_revision, drain_deadline)
-        select worker_id, $2, wish_seen + 1, clock_timestamp() + $3 * interval '1 microsecond'
-        from workers where worker_id = $1
+        select w.worker_id, $2, w.wish_seen + 1,
+            clock_timestamp() + $3 * interval '1 microsecond'
+        from workers w left join worker_wishes b using (worker_id)
+        where w.worker_id = $1 and w.incarnation = $7 and coalesce(b.wish_revision, 0) = $8
         on conflict (worker_id) do update set desired = excluded.desired,
             wish_revision = greatest(t.wish_revision + 1, excluded.wish_revision),
             drain_deadline = excluded.drain_deadline
+        where t.wish_revision = $8
         returning *)",
     audited!("d", "$4", "$5", "$1", "$6"),
-    " select count(*) from d"
+    " select ",
+    worker_columns!(),
+    " from workers t join d using (worker_id)"
 );
 
 const CREATE_CUSTOMER: &str = concat!(
@@ -197,6 +208,17 @@ const ADMIN_AUDIT: &str = "\
 select sequence, at, actor_id, action, subject, details from admin_audit
 where sequence > $1 order by sequence limit $2";
 
+/// What a worker runs.
+async fn running(
+    conn: &mut PgConnection,
+    worker: &str,
+) -> Result<Vec<RunningColumns>, sqlx::Error> {
+    sqlx::query_as(RUNNING)
+        .bind(vec![worker])
+        .fetch_all(conn)
+        .await
+}
+
 impl Session {
     pub(super) async fn record_coordinator(
         &self,
@@ -280,36 +302,11 @@ impl Session {
                 })
             })
             .await?;
-        super::super::shared::worker_views(rows, &running)
+        worker_views(rows, &running)
     }
 
-    pub(super) async fn wish_worker(
-        &self,
-        wish: &WorkerWish,
-    ) -> Result<Option<WorkerView>, StoreError> {
-        let (action, details) = worker_action(wish);
-        let actor = actor_name(&wish.actor);
-        let (id, desired) = (wish.worker.to_string(), wish.desired.as_str());
-        let deadline = wish.deadline.map(micros);
-        let worker = id.clone();
-        let found: i64 = self
-            .write_past_sleepers(Lane::Api, move |conn| {
-                Box::pin(async move {
-                    sqlx::query_scalar(WISH_WORKER)
-                        .bind(id)
-                        .bind(desired)
-                        .bind(deadline)
-                        .bind(actor)
-                        .bind(action)
-                        .bind(details)
-                        .fetch_one(conn)
-                        .await
-                })
-            })
-            .await?;
-        if found == 0 {
-            return Ok(None);
-        }
+    pub(super) async fn worker(&self, worker: &WorkerId) -> Result<Option<WorkerView>, StoreError> {
+        let worker = worker.to_string();
         let (rows, running) = self
             .read(Lane::Api, move |conn| {
                 Box::pin(async move {
@@ -317,15 +314,62 @@ impl Session {
                         .bind(&worker)
                         .fetch_all(&mut *conn)
                         .await?;
-                    let running: Vec<RunningColumns> = sqlx::query_as(RUNNING)
-                        .bind(vec![worker])
-                        .fetch_all(&mut *conn)
-                        .await?;
-                    Ok((rows, running))
+                    Ok((rows, running(conn, &worker).await?))
                 })
             })
             .await?;
-        super::super::shared::worker_views(rows, &running).map(|mut views| views.pop())
+        worker_views(rows, &running).map(|mut views| views.pop())
+    }
+
+    pub(super) async fn wish_worker(
+        &self,
+        wish: &WorkerWish,
+    ) -> Result<WorkerWishOutcome, StoreError> {
+        let Some(row) = self.write_worker_wish(wish).await? else {
+            let found = self.worker(&wish.worker).await?;
+            return Ok(found.map_or(WorkerWishOutcome::NotFound, |view| {
+                WorkerWishOutcome::Overtaken(Box::new(view))
+            }));
+        };
+        let worker = wish.worker.to_string();
+        let running = self
+            .read(Lane::Api, move |conn| {
+                Box::pin(async move { running(conn, &worker).await })
+            })
+            .await
+            // It is written: whoever looks again sees it.
+            .map_err(|error| StoreError::Unknown(error.into()))?;
+        let view = worker_views(vec![row], &running)?.pop();
+        Ok(view.map_or(WorkerWishOutcome::NotFound, |view| {
+            WorkerWishOutcome::Written(Box::new(view))
+        }))
+    }
+
+    async fn write_worker_wish(
+        &self,
+        wish: &WorkerWish,
+    ) -> Result<Option<WorkerColumns>, StoreError> {
+        let (action, details) = worker_action(wish);
+        let actor = actor_name(&wish.actor);
+        let (id, desired) = (wish.worker.to_string(), wish.desired.as_str());
+        let deadline = wish.deadline.map(micros);
+        let (incarnation, upon) = (wish.incarnation.to_string(), int(wish.upon.0)?);
+        self.write_past_sleepers(Lane::Api, move |conn| {
+            Box::pin(async move {
+                sqlx::query_as(WISH_WORKER)
+                    .bind(id)
+                    .bind(desired)
+                    .bind(deadline)
+                    .bind(actor)
+                    .bind(action)
+                    .bind(details)
+                    .bind(incarnation)
+                    .bind(upon)
+                    .fetch_optional(conn)
+                    .await
+            })
+        })
+        .await
     }
 
     pub(super) async fn create_customer(

@@ -1,10 +1,13 @@
 //! Wishes for workloads: one update of one row, and its audit event with the number that it took.
+//!
+//! The update names the revision that the wish was made upon, so of all its sendings one lands at
+//! most, and none after another wish.
 
 use super::super::{
     StoreError, Wish, WishOutcome,
-    encode::{maybe_text, uuid},
+    encode::{int, maybe_text, uuid},
     records::{ViewColumns, view_columns},
-    shared::{wish_event, wish_refusal},
+    shared::wish_event,
 };
 use super::{
     session::{Lane, Session},
@@ -21,7 +24,7 @@ const WISH: &str = concat!(
         update workloads set desired = $3, wish_revision = wish_revision + 1,
             version = version + 1, updated_at = clock_timestamp()
         where id = $2 and customer_id = $1 and open and desired <> 'cancel' and desired <> $3
-            and ($7::bigint[] is null or version = any($7))
+            and ($7::bigint[] is null or version = any($7)) and wish_revision = $8
         returning *),
     a as (
         insert into audit (workload_id, sequence, kind, at, actor_type, actor_id, attempt,
@@ -47,7 +50,7 @@ impl Session {
             let Some(row) = row else {
                 return Ok(WishOutcome::NotFound);
             };
-            if let Some(outcome) = wish_refusal(wish, row.view()?) {
+            if let Some(outcome) = wish.refusal(row.view()?) {
                 return Ok(outcome);
             }
         }
@@ -64,6 +67,7 @@ impl Session {
             .as_ref()
             .map_or_else(|| json!({}), |it| json!({ "reason": it }));
         let versions = wish.if_version.clone();
+        let upon = int(wish.upon.0)?;
         self.write_past_sleepers(Lane::Api, move |conn| {
             Box::pin(async move {
                 sqlx::query_as(WISH)
@@ -74,6 +78,7 @@ impl Session {
                     .bind(actor)
                     .bind(details.to_string())
                     .bind(versions)
+                    .bind(upon)
                     .fetch_optional(conn)
                     .await
             })

@@ -7,7 +7,7 @@ use crate::store::{
     encode::{Time, corrupt, number, word},
 };
 use niyanta_core::{
-    ids::{Attempt, Generation},
+    ids::{Attempt, Generation, WishRevision},
     scheduling::PendingCode,
     time::WallTime,
     workload::{ErrorType, Status},
@@ -24,6 +24,7 @@ pub(in crate::store) struct ViewColumns {
     workload_type: String,
     status: String,
     desired: String,
+    wish_revision: i64,
     pending_code: Option<String>,
     pending_detail: Option<String>,
     priority: i64,
@@ -56,8 +57,8 @@ pub(in crate::store) struct ViewColumns {
 /// The columns of [`ViewColumns`]: workloads `w`, payloads `p`, outcomes `o`.
 macro_rules! view_columns {
     () => {
-        "w.id, w.customer_id, w.workload_type, w.status, w.desired, w.pending_code, \
-         w.pending_detail, w.priority, w.progress_percent, w.progress_message, w.worker_id, \
+        "w.id, w.customer_id, w.workload_type, w.status, w.desired, w.wish_revision, \
+         w.pending_code, w.pending_detail, w.priority, w.progress_percent, w.progress_message, w.worker_id, \
          w.attempt, w.retry_count, w.loss_count, p.input_params, o.result_attempt, o.result_data, \
          o.error_attempt, o.error_message, w.error_type, p.affinity_rules, w.timeout_seconds, \
          w.max_retries, w.on_lease_loss, p.labels, w.run_after, w.created_at, w.scheduled_at, \
@@ -99,6 +100,7 @@ impl ViewColumns {
             workload_type: word(&id, &self.workload_type)?,
             status,
             desired: word(&id, &self.desired)?,
+            wish_revision: WishRevision(number(&id, self.wish_revision)?),
             pending_reason,
             priority: number(&id, self.priority)?,
             progress_percent: self.progress_percent,

@@ -4,8 +4,8 @@
 use super::super::{
     AdminActor, AdminAuditRow, CoordinatorRecord, CoordinatorRow, CustomerPatch, CustomerRecord,
     CustomerView, Json, KeyId, KeyRecord, KeyRow, Page, StoreError, Tier, WorkerFilter, WorkerView,
-    WorkerWish,
-    encode::{Time, text, uuid},
+    WorkerWish, WorkerWishOutcome,
+    encode::{Time, int, text, uuid},
     records::{
         AdminAuditColumns, CoordinatorColumns, CustomerColumns, KeyColumns, RunningColumns,
         WorkerColumns, customer_columns, key_columns, worker_columns,
@@ -58,7 +58,9 @@ select worker_id, id, attempt from workloads where open and worker_id is not nul
 
 const WISH_WORKER: &str = "\
 insert into worker_wishes as t (worker_id, desired, wish_revision, drain_deadline)
-select worker_id, $2, wish_seen + 1, $3 from workers where worker_id = $1
+select w.worker_id, $2, w.wish_seen + 1, $3
+from workers w left join worker_wishes b using (worker_id)
+where w.worker_id = $1 and w.incarnation = $4 and coalesce(b.wish_revision, 0) = $5
 on conflict (worker_id) do update set desired = excluded.desired,
     wish_revision = max(t.wish_revision + 1, excluded.wish_revision),
     drain_deadline = excluded.drain_deadline";
@@ -172,6 +174,18 @@ async fn find_key(conn: &mut SqliteConnection, id: KeyId) -> Result<Option<KeyRo
     Ok(row.map(KeyColumns::read).transpose()?)
 }
 
+async fn find_worker(
+    conn: &mut SqliteConnection,
+    worker: &WorkerId,
+) -> Result<Option<WorkerView>, Fault> {
+    let rows: Vec<WorkerColumns> = sqlx::query_as(WORKER)
+        .bind(worker.as_str())
+        .fetch_all(&mut *conn)
+        .await?;
+    let running: Vec<RunningColumns> = sqlx::query_as(RUNNING).fetch_all(conn).await?;
+    Ok(worker_views(rows, &running)?.pop())
+}
+
 impl Session {
     pub(super) async fn record_coordinator(
         &self,
@@ -254,10 +268,16 @@ impl Session {
         .await
     }
 
+    pub(super) async fn worker(&self, worker: &WorkerId) -> Result<Option<WorkerView>, StoreError> {
+        let worker = worker.clone();
+        self.read(move |conn| Box::pin(async move { find_worker(conn, &worker).await }))
+            .await
+    }
+
     pub(super) async fn wish_worker(
         &self,
         wish: &WorkerWish,
-    ) -> Result<Option<WorkerView>, StoreError> {
+    ) -> Result<WorkerWishOutcome, StoreError> {
         let wish = wish.clone();
         self.write(move |conn| {
             Box::pin(async move {
@@ -266,20 +286,21 @@ impl Session {
                     .bind(id)
                     .bind(wish.desired.as_str())
                     .bind(wish.deadline.map(from_now))
+                    .bind(wish.incarnation.as_str())
+                    .bind(int(wish.upon.0)?)
                     .execute(&mut *conn)
                     .await?;
-                if done.rows_affected() == 0 {
-                    return Ok(End::Undo(None));
+                let is_written = done.rows_affected() > 0;
+                if is_written {
+                    let (action, details) = worker_action(&wish);
+                    note(conn, &wish.actor, action, id, &details).await?;
                 }
-                let (action, details) = worker_action(&wish);
-                note(conn, &wish.actor, action, id, &details).await?;
-                let rows: Vec<WorkerColumns> = sqlx::query_as(WORKER)
-                    .bind(id)
-                    .fetch_all(&mut *conn)
-                    .await?;
-                let running: Vec<RunningColumns> =
-                    sqlx::query_as(RUNNING).fetch_all(&mut *conn).await?;
-                Ok(End::Keep(worker_views(rows, &running)?.pop()))
+                let found = find_worker(conn, &wish.worker).await?.map(Box::new);
+                Ok(match found {
+                    Some(view) if is_written => End::Keep(WorkerWishOutcome::Written(view)),
+                    Some(view) => End::Undo(WorkerWishOutcome::Overtaken(view)),
+                    None => End::Undo(WorkerWishOutcome::NotFound),
+                })
             })
         })
         .await

@@ -6,7 +6,7 @@ use super::super::{
         Time, affinity_text, json_text, labels_text, maybe_json_text, maybe_text, micros, uuid,
     },
     records::{CustomerColumns, ViewColumns, customer_columns},
-    shared::{wish_event, wish_refusal},
+    shared::wish_event,
 };
 use super::{
     session::{End, Fault, Session, now},
@@ -207,7 +207,7 @@ async fn wish_one(conn: &mut SqliteConnection, wish: Wish) -> Result<End<WishOut
     let Some(row) = find(conn, customer, id).await? else {
         return Ok(End::Undo(WishOutcome::NotFound));
     };
-    if let Some(refusal) = wish_refusal(&wish, row.view()?) {
+    if let Some(refusal) = wish.refusal(row.view()?) {
         return Ok(End::Undo(refusal));
     }
     let at = now();

@@ -9,7 +9,7 @@ use super::{
     locks::RowKey,
     rows::Submission,
     session::SqlError,
-    statement::{Answer, Look, Wish, WishWorker},
+    statement::{Answer, Look, Wish, WishWorker, WorkerWishAnswer},
     tables::Write,
     transaction::{Next, Transaction},
 };
@@ -135,6 +135,7 @@ impl Store {
             .filter(|found| found.row.customer == wish.customer)
             .filter(|found| !found.row.leader.status.is_terminal())
             .filter(|found| found.row.desired != wish.desired)
+            .filter(|found| found.row.wish_revision == wish.upon)
             .filter(|found| {
                 found.row.desired != Desired::Cancel || is_planted(Bug::ResumeUndoesCancel)
             });
@@ -177,14 +178,23 @@ impl Store {
         match tx.cursor {
             0 => {
                 let Some(found) = self.tables.workers.get(&wish.worker) else {
-                    return Next::Done(Answer::WorkerWished(false));
+                    return Next::Done(Answer::WorkerWished(WorkerWishAnswer::NotFound));
                 };
+                let there = self.tables.wishes.get(&wish.worker);
+                let revision = there.map_or(WishRevision::ZERO, |there| there.revision);
+                let there = (found.row.record.incarnation.clone(), revision);
+                if wish.upon.as_ref() != Some(&there) {
+                    return overtaken(found.row.desired == wish.desired);
+                }
                 tx.noted = found.row.record.wish_seen.next().0;
                 (tx.judged_at, tx.cursor) = (time, 1);
                 Next::Lock(RowKey::WorkerWish(wish.worker.clone()))
             }
             1 => {
                 let there = self.tables.wishes.get(&wish.worker);
+                if let Some(there) = there.filter(|there| !is_upon(wish, there.revision)) {
+                    return overtaken(there.desired == wish.desired);
+                }
                 let own = there.map_or(WishRevision::ZERO, |there| there.revision.next());
                 tx.writes.push(Write::WorkerWish {
                     revision: own.max(WishRevision(tx.noted)),
@@ -193,7 +203,7 @@ impl Store {
                 tx.cursor = 2;
                 Next::Lock(RowKey::AdminAudit)
             }
-            _ => Next::Done(Answer::WorkerWished(true)),
+            _ => Next::Done(Answer::WorkerWished(WorkerWishAnswer::Written)),
         }
     }
 
@@ -216,4 +226,14 @@ impl Store {
             .filter(|found| !lags || found.version > 1);
         Answer::Got(found.map(|found| (found.row.leader.status, found.row.desired, found.version)))
     }
+}
+
+const fn overtaken(same: bool) -> Next {
+    Next::Done(Answer::WorkerWished(WorkerWishAnswer::Overtaken { same }))
+}
+
+fn is_upon(wish: &WishWorker, revision: WishRevision) -> bool {
+    wish.upon
+        .as_ref()
+        .is_some_and(|(_, upon)| *upon == revision)
 }

@@ -324,7 +324,10 @@ fn refusal(wish: &Wish, row: Option<Look>) -> Option<WishAnswer> {
             Desired::Run => row.status != Status::Paused && !row.is_stopping,
         }));
     }
-    (row.desired == Desired::Cancel).then_some(WishAnswer::Conflict)
+    if row.desired == Desired::Cancel {
+        return Some(WishAnswer::Conflict);
+    }
+    (row.revision != wish.upon).then_some(WishAnswer::Overtaken)
 }
 
 /// A submission that finds neither room nor a reason is judged again this often.

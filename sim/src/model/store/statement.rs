@@ -137,6 +137,8 @@ pub struct Wish {
     pub workload: WorkloadId,
     /// What.
     pub desired: Desired,
+    /// The revision that it is made upon.
+    pub upon: WishRevision,
 }
 
 /// A wish for a worker.
@@ -146,6 +148,8 @@ pub struct WishWorker {
     pub worker: WorkerId,
     /// What.
     pub desired: WorkerDesired,
+    /// The start and the revision that it is made upon; nothing: no worker was seen.
+    pub upon: Option<(Incarnation, WishRevision)>,
     /// After this long what still runs is moved.
     pub deadline: Option<Duration>,
 }
@@ -290,8 +294,8 @@ pub enum Answer {
     WishWritten(Option<(WishRevision, u64)>),
     /// A workload as somebody sees it whose wish was not written.
     Looked(Option<Look>),
-    /// Whether there is such a worker.
-    WorkerWished(bool),
+    /// What became of a wish for a worker.
+    WorkerWished(WorkerWishAnswer),
     /// All workloads of a customer, with their versions.
     Listed(Vec<(WorkloadId, u64)>),
     /// The limits stand.
@@ -340,7 +344,23 @@ pub enum WishAnswer {
     },
     /// It can no longer be.
     Conflict,
+    /// Another was written since: it was not, nor will a sending upon that revision be.
+    Overtaken,
     /// No such workload.
+    NotFound,
+}
+
+/// What became of a wish for a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WorkerWishAnswer {
+    /// Written.
+    Written,
+    /// Another was written since, or the worker started anew.
+    Overtaken {
+        /// What is wished now is the same.
+        same: bool,
+    },
+    /// No such worker.
     NotFound,
 }
 

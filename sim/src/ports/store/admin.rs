@@ -1,11 +1,11 @@
 //! What operators do and read: coordinators, workers, customers, keys.
 
 use super::{
-    Database, SimStore,
+    Database, SimStore, misheard,
     shelf::{Account, Presence},
     views::{cut, signed, wide},
 };
-use crate::model::store::{Answer, CounterRow, Statement, WishWorker};
+use crate::model::store::{Answer, CounterRow, Statement, WishWorker, WorkerWishAnswer};
 use niyanta_core::{
     fleet::WorkerDesired,
     ids::{CustomerId, Generation, WorkerId},
@@ -15,7 +15,7 @@ use niyanta_core::{
 use runtime::store::{
     AdminActor, AdminAuditRow, CoordinatorRecord, CoordinatorRow, CustomerPatch, CustomerRecord,
     CustomerView, Json, KeyId, KeyRecord, KeyRow, Limits, Page, StoreError, WorkerFilter,
-    WorkerView, WorkerWish, words,
+    WorkerView, WorkerWish, WorkerWishOutcome, words,
 };
 use serde_json::{Map, json};
 
@@ -87,10 +87,14 @@ impl SimStore {
         views.collect()
     }
 
+    pub(super) fn find_worker(&self, worker: &WorkerId) -> Option<WorkerView> {
+        self.lock().worker_view(worker)
+    }
+
     pub(super) fn wish_one_worker(
         &self,
         wish: &WorkerWish,
-    ) -> Result<Option<WorkerView>, StoreError> {
+    ) -> Result<WorkerWishOutcome, StoreError> {
         let now = self.time.now();
         let mut database = self.lock();
         let answer = database.run(
@@ -98,12 +102,19 @@ impl SimStore {
             &Statement::WishWorker(WishWorker {
                 worker: wish.worker.clone(),
                 desired: wish.desired,
+                upon: Some((wish.incarnation.clone(), wish.upon)),
                 deadline: wish.deadline,
             }),
         )?;
-        if !matches!(answer, Answer::WorkerWished(true)) {
-            return Ok(None);
-        }
+        let view = database.worker_view(&wish.worker).map(Box::new);
+        let view = match (answer, view) {
+            (Answer::WorkerWished(WorkerWishAnswer::Written), Some(view)) => view,
+            (Answer::WorkerWished(WorkerWishAnswer::Overtaken { .. }), Some(view)) => {
+                return Ok(WorkerWishOutcome::Overtaken(view));
+            }
+            (Answer::WorkerWished(_), _) => return Ok(WorkerWishOutcome::NotFound),
+            (other, _) => return Err(misheard("wish_worker", &other)),
+        };
         let action = match wish.desired {
             WorkerDesired::Run => "worker.undrain",
             WorkerDesired::Drain => "worker.drain",
@@ -113,7 +124,7 @@ impl SimStore {
         let details = seconds.map_or_else(|| json!({}), |it| json!({ "deadline_seconds": it }));
         let now = database.model.time(database.last);
         database.note(now, &wish.actor, action, wish.worker.to_string(), details);
-        Ok(database.worker_view(&wish.worker))
+        Ok(WorkerWishOutcome::Written(view))
     }
 
     pub(super) fn add_customer(
@@ -358,6 +369,7 @@ impl Database {
             incarnation: record.incarnation.clone(),
             status: record.status,
             desired: row.desired,
+            wish_revision: row.wish_revision,
             capabilities: record.capabilities.iter().cloned().collect(),
             capacity_total: record.capacity,
             tags: record.tags.clone(),

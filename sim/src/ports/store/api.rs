@@ -104,6 +104,7 @@ impl SimStore {
                 customer: wish.customer,
                 workload: wish.workload,
                 desired: wish.desired,
+                upon: wish.upon,
             }),
         );
         // Left over when nothing was written.
@@ -120,6 +121,7 @@ impl SimStore {
             }
             Answer::Wished(WishAnswer::Recorded { .. }) => Ok(WishOutcome::Already(after)),
             Answer::Wished(WishAnswer::Conflict) => Ok(WishOutcome::Refused(after)),
+            Answer::Wished(WishAnswer::Overtaken) => Ok(WishOutcome::Overtaken(after)),
             Answer::Wished(WishAnswer::NotFound) => Ok(WishOutcome::NotFound),
             other => Err(misheard("wish", &other)),
         }

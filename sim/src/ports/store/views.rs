@@ -149,6 +149,7 @@ impl Database {
             workload_type: row.workload_type.clone(),
             status,
             desired: row.desired,
+            wish_revision: row.wish_revision,
             pending_reason: reason
                 .filter(|_| status == Status::Pending)
                 .map(|reason| (reason.code(), words::reason_text(reason))),

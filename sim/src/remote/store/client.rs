@@ -24,7 +24,8 @@ use runtime::store::{
     CustomerRecord, CustomerView, DeleteConfig, KeyId, KeyRecord, KeyRow, LeaseAnswer, LogFilter,
     LogReport, LogRow, OutcomeReport, Page, ProgressReport, ReplaceConfig, Retire, SchemaError,
     StatsQuery, StatsRow, Store, StoreError, Submission, SubmitOutcome, TakeLease, Timed, Wish,
-    WishOutcome, WorkerFilter, WorkerView, WorkerWish, WorkloadFilter, WorkloadView, Written,
+    WishOutcome, WorkerFilter, WorkerView, WorkerWish, WorkerWishOutcome, WorkloadFilter,
+    WorkloadView, Written,
 };
 use std::{
     fmt,
@@ -402,7 +403,12 @@ impl<D: Dial> Store for RemoteStore<D> {
         ask!(self, Others, 96, workers(&filter, after.as_ref(), limit))?
     }
 
-    async fn wish_worker(&self, wish: &WorkerWish) -> Result<Option<WorkerView>, StoreError> {
+    async fn worker(&self, worker: &WorkerId) -> Result<Option<WorkerView>, StoreError> {
+        let worker = worker.clone();
+        ask!(self, Others, 96, worker(&worker))?
+    }
+
+    async fn wish_worker(&self, wish: &WorkerWish) -> Result<WorkerWishOutcome, StoreError> {
         let it = wish.clone();
         ask!(self, Others, 96, wish_worker(&it))?
     }

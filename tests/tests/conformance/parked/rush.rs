@@ -181,14 +181,18 @@ fn another(workload: u8, attempt: u32) -> MoveWords {
 
 /// An API node: it wishes of what is moved, and submits with keys that others use as well.
 async fn beside(party: &Party, rng: &mut Rng, answered: &Answered) -> Result<(), String> {
+    // What each wish is made upon: one more whenever somebody else was before it.
+    let mut upon: BTreeMap<u8, u64> = BTreeMap::new();
     while answered.terms.load(Ordering::Relaxed) < TERMS {
         let number =
             |rng: &mut Rng, from: u64, to: u64| u8::try_from(rng.between(from, to)).unwrap();
+        let wished = number(rng, 1, MOVED.into());
         let op = if rng.per_mille(700) {
             Op::Wish {
                 customer: 2,
-                workload: number(rng, 1, MOVED.into()),
+                workload: wished,
                 desired: String::from(if rng.per_mille(500) { "pause" } else { "run" }),
+                upon: upon.get(&wished).copied().unwrap_or_default(),
             }
         } else {
             let key = number(rng, 1, 6);
@@ -201,6 +205,7 @@ async fn beside(party: &Party, rng: &mut Rng, answered: &Answered) -> Result<(),
         };
         match party.ask(&op).await.as_str() {
             "queue full" | "key reused" | "not found" => {}
+            "overtaken" => *upon.entry(wished).or_default() += 1,
             outcome if outcome.starts_with("recorded") => {
                 answered.wishes.fetch_add(1, Ordering::Relaxed);
             }

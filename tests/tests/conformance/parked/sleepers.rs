@@ -151,6 +151,7 @@ fn wish_worker(desired: &str) -> Op {
     Op::WishWorker {
         worker: 1,
         desired: desired.to_owned(),
+        upon: (1, 0),
         deadline: false,
     }
 }

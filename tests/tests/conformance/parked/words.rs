@@ -80,10 +80,13 @@ pub(super) const fn submit(customer: u8) -> Op {
     }
 }
 
+/// The first wish of it. Whoever comes behind another one is told that he was overtaken, and that too
+/// only once the other's is committed.
 pub(super) fn wish(customer: u8, desired: &str) -> Op {
     Op::Wish {
         customer,
         workload: customer,
         desired: desired.to_owned(),
+        upon: 0,
     }
 }

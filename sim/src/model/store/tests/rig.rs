@@ -180,10 +180,15 @@ pub(super) fn submit(id: u128, key: Option<u64>) -> Statement {
 }
 
 pub(super) fn wish(id: u128, desired: Desired) -> Statement {
+    wish_upon(id, desired, 0)
+}
+
+pub(super) fn wish_upon(id: u128, desired: Desired, upon: u64) -> Statement {
     Statement::Wish(Wish {
         customer: CUSTOMER,
         workload: WorkloadId(id),
         desired,
+        upon: WishRevision(upon),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     super::{Answer, Failure, Program, SqlError, Statement, Step, SubmitAnswer, WishAnswer},
-    rig::{Rig, submit, wish},
+    rig::{Rig, submit, wish, wish_upon},
 };
 use niyanta_core::{ids::WorkloadId, workload::Desired};
 use std::sync::Arc;
@@ -116,4 +116,20 @@ fn a_wish_that_was_not_written_says_why() {
     assert!(matches!(undo, Ok(Answer::Wished(WishAnswer::Conflict))));
     let other = rig.store.execute(rig.now, &wish(9, Desired::Run));
     assert!(matches!(other, Ok(Answer::Wished(WishAnswer::NotFound))));
+}
+
+#[test]
+fn a_wish_that_lands_after_another_was_made_upon_what_is_no_more() {
+    let mut rig = Rig::new();
+    rig.does(wish(1, Desired::Pause)).unwrap();
+    let late = rig.parks(wish_upon(1, Desired::Run, 1));
+    let again = rig.waits(wish_upon(1, Desired::Run, 1));
+    rig.commits(late).unwrap();
+    let told = rig.goes_on(again);
+    assert!(matches!(told, Ok(Answer::WishWritten(None))), "one lands");
+    rig.does(wish_upon(1, Desired::Pause, 2)).unwrap();
+    let later = rig.store.execute(rig.now, &wish_upon(1, Desired::Run, 1));
+    assert!(matches!(later, Ok(Answer::Wished(WishAnswer::Overtaken))));
+    let found = rig.store.workload(WorkloadId(1)).unwrap();
+    assert_eq!((found.row.desired, found.version), (Desired::Pause, 4));
 }
