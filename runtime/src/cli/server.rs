@@ -82,8 +82,8 @@ pub(super) struct GuardArgs {
 #[command(after_help = "\
 Examples:
   niyanta worker --nats-url nats://broker:4222 --id w1 --capacity 4
-  niyanta worker --type hash_tree --type exec --tag zone=a --tag disk=ssd
-  niyanta worker --hash-tree-rate 50000000
+  niyanta worker --nats-url nats://broker:4222 --type hash_tree --type exec --tag zone=a
+  niyanta worker --nats-url nats://broker:4222 --hash-tree-rate 50000000
 
 exec runs any program that the customer's workloads name: ask for it only where that is wanted.")]
 pub struct WorkerArgs {
