@@ -11,6 +11,7 @@ mod admin;
 mod beside;
 mod commit;
 mod configs;
+mod keys;
 mod lease;
 mod load;
 mod schema;
