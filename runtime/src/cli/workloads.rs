@@ -117,6 +117,7 @@ enum Order {
 Examples:
   niyanta cancel wl_0192… --reason 'wrong input'
   niyanta pause wl_0192… --wait
+  niyanta resume wl_0192… --wait
 
 The wish is durable when the command returns; the status follows once it is true. --wait stays
 until it is (exit status 1 when the workload ended otherwise first).")]
