@@ -11,11 +11,12 @@ use serde_json::Value;
 use tests::niyanta_binary;
 
 /// The only packages that may stand on the switches.
-const MAY_DEPEND_ON_PROBES: [&str; 4] = [
+const MAY_DEPEND_ON_PROBES: [&str; 5] = [
     "niyanta-core-planted",
     "runtime-planted",
     "sim",
     "sim-exhaustive",
+    "sim-fuzz",
 ];
 
 #[test]

@@ -40,6 +40,8 @@ pub(super) struct Stage<'a> {
     undos: BTreeMap<(Moment, u64), Undo>,
     struck: u64,
     is_healed: bool,
+    /// A leader that led all the time was asked to stop.
+    has_called: bool,
     _watching: Watching,
 }
 
@@ -86,6 +88,7 @@ impl Stage<'_> {
             undos: BTreeMap::new(),
             struck: 0,
             is_healed: false,
+            has_called: false,
             _watching: checker.watch_this_thread(),
         };
         stage.populate(secrets);
@@ -165,8 +168,21 @@ impl Stage<'_> {
             self.faults.pop_front();
             self.strike(now, fault);
         }
+        self.unseat_at_last(now);
         if !self.is_healed && now >= self.shared.scenario.heal_at {
             self.heal(now);
+        }
+    }
+
+    /// What was to make the leader change may have been undone together with another fault, so one
+    /// that has led all the time is asked to stop before everything heals.
+    fn unseat_at_last(&mut self, now: Moment) {
+        let heal_at = self.shared.scenario.heal_at;
+        let is_time = now < heal_at && now.plus(LAST_CALL) >= heal_at;
+        if is_time && !self.has_called && self.shared.checker.counts().leader_changes == 0 {
+            let before = self.struck;
+            self.strike(now, Fault::Stop(Host::Leader, LAST_CALL / 2));
+            self.has_called = self.struck > before;
         }
     }
 
@@ -318,3 +334,6 @@ fn build<'a>(scenario: &Scenario) -> Sim<'a> {
 }
 
 const TICK: Duration = Duration::from_millis(10);
+
+/// So long before everything heals a leader that was never unseated is.
+const LAST_CALL: Duration = Duration::from_secs(2);
