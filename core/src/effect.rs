@@ -4,6 +4,7 @@
 //! belongs to a term is dropped when that term is over ([`Effect::term`]).
 
 use crate::{
+    Event, PersistOutcome,
     batch::Batch,
     ids::{
         AskId, Attempt, BatchNumber, Generation, Incarnation, LoadId, MessageSequence, RequestId,
@@ -11,7 +12,7 @@ use crate::{
     },
     scheduling::PendingReason,
     snapshot::Load,
-    time::Duration,
+    time::{Duration, WallTime},
     workload::Cause,
 };
 use alloc::{sync::Arc, vec::Vec};
@@ -257,6 +258,49 @@ impl Effect {
             | Self::Stop { generation, .. }
             | Self::DrainWorker { generation, .. } => Some(*generation),
             Self::Persist(batch) => Some(batch.generation),
+        }
+    }
+
+    /// What core is told when this has no answer, or failed: nobody knows then whether it took effect.
+    /// `database_time` is the last that is known of the database's clock. None for what asks nothing.
+    #[must_use]
+    pub fn unanswered(&self, database_time: WallTime) -> Option<Event> {
+        match self {
+            Self::TakeLease { ask, .. } => Some(Event::LeaseUnknown { ask: *ask }),
+            Self::ReadLease { ask, .. } | Self::RenewLease { ask, .. } => {
+                Some(Event::LeaseUnanswered { ask: *ask })
+            }
+            Self::ResignLease { generation } => Some(Event::LeaseResigned {
+                generation: *generation,
+            }),
+            Self::LoadSnapshot { generation, .. } => Some(Event::SnapshotFailed {
+                generation: *generation,
+            }),
+            Self::Persist(batch) => Some(Event::PersistAnswered {
+                generation: batch.generation,
+                number: batch.number,
+                outcome: PersistOutcome::Unknown,
+            }),
+            Self::ReadFence { generation, .. } => Some(Event::FenceRead {
+                generation: *generation,
+                row: None,
+            }),
+            Self::Load { load, .. } => Some(Event::Loaded {
+                load: *load,
+                rows: None,
+                database_time,
+            }),
+            Self::AnnounceResignation { .. }
+            | Self::AnnounceLeader { .. }
+            | Self::ProbeBroker { .. }
+            | Self::RecordPendingReasons { .. }
+            | Self::RecordHeartbeats { .. }
+            | Self::Reply { .. }
+            | Self::Forget { .. }
+            | Self::Assign { .. }
+            | Self::Stop { .. }
+            | Self::DrainWorker { .. }
+            | Self::Exit { .. } => None,
         }
     }
 

@@ -251,7 +251,7 @@ impl World {
         }
         fault
             .filter(|fault| **fault != Fault::Hangs)
-            .and_then(|_| failure(effect, self.now))
+            .and_then(|_| effect.unanswered(store::wall(self.now)))
     }
 
     /// Workers act on what they are told.
@@ -544,28 +544,5 @@ impl World {
         let assigns =
             |effect: &&Effect| matches!(effect, Effect::Assign { workload, .. } if *workload == id);
         self.told.iter().filter(assigns).count()
-    }
-}
-
-/// How a question to the store fails.
-fn failure(effect: &Effect, now: Timestamp) -> Option<Event> {
-    match effect {
-        Effect::TakeLease { ask, .. } => Some(Event::LeaseUnknown { ask: *ask }),
-        Effect::ReadLease { ask, .. } | Effect::RenewLease { ask, .. } => {
-            Some(Event::LeaseUnanswered { ask: *ask })
-        }
-        Effect::LoadSnapshot { generation, .. } => Some(Event::SnapshotFailed {
-            generation: *generation,
-        }),
-        Effect::ReadFence { generation, .. } => Some(Event::FenceRead {
-            generation: *generation,
-            row: None,
-        }),
-        Effect::Load { load, .. } => Some(Event::Loaded {
-            load: *load,
-            rows: None,
-            database_time: store::wall(now),
-        }),
-        _ => None,
     }
 }

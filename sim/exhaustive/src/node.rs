@@ -162,46 +162,6 @@ impl Node {
     }
 }
 
-/// How a question that is not answered in time fails.
-#[must_use]
-pub fn failure(effect: &Effect, now: Timestamp) -> Option<Event> {
-    match effect {
-        Effect::TakeLease { ask, .. } => Some(Event::LeaseUnknown { ask: *ask }),
-        Effect::ReadLease { ask, .. } | Effect::RenewLease { ask, .. } => {
-            Some(Event::LeaseUnanswered { ask: *ask })
-        }
-        Effect::LoadSnapshot { generation, .. } => Some(Event::SnapshotFailed {
-            generation: *generation,
-        }),
-        Effect::Persist(batch) => Some(Event::PersistAnswered {
-            generation: batch.generation,
-            number: batch.number,
-            outcome: niyanta_core::PersistOutcome::Unknown,
-        }),
-        Effect::ReadFence { generation, .. } => Some(Event::FenceRead {
-            generation: *generation,
-            row: None,
-        }),
-        Effect::Load { load, .. } => Some(Event::Loaded {
-            load: *load,
-            rows: None,
-            database_time: crate::database::wall(now),
-        }),
-        Effect::ResignLease { .. }
-        | Effect::AnnounceResignation { .. }
-        | Effect::AnnounceLeader { .. }
-        | Effect::ProbeBroker { .. }
-        | Effect::RecordPendingReasons { .. }
-        | Effect::RecordHeartbeats { .. }
-        | Effect::Reply { .. }
-        | Effect::Forget { .. }
-        | Effect::Assign { .. }
-        | Effect::Stop { .. }
-        | Effect::DrainWorker { .. }
-        | Effect::Exit { .. } => None,
-    }
-}
-
 /// How long the driver waits for an answer at the most; nothing when it waits as long as it takes.
 #[must_use]
 pub const fn within(effect: &Effect) -> Option<niyanta_core::time::Duration> {

@@ -2,7 +2,7 @@
 
 use super::{Message, ProcessFault, Step, Time, Wish, World, questions::writes};
 use crate::{
-    node::{Node, failure},
+    node::Node,
     part::Part,
     properties::Violation,
     scope::Scope,
@@ -41,10 +41,7 @@ impl World {
             }
             Step::LoseAnswer(place, line) => {
                 left.unknown -= 1;
-                let question = self.first(place.into(), line);
-                self.execute(place.into(), line)?;
-                let event = question.and_then(|question| failure(&question.effect, self.now));
-                event.map_or(Ok(()), |event| self.hand(place.into(), event))
+                self.lose_answer(place.into(), line)
             }
             Step::GiveUp(place, line) => {
                 left.unknown -= 1;

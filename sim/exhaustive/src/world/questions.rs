@@ -2,8 +2,8 @@
 
 use super::World;
 use crate::{
-    database::Database,
-    node::{Line, Node, Question, failure, within},
+    database::{Database, wall},
+    node::{Line, Node, Question, within},
     properties::Violation,
 };
 use niyanta_core::{Effect, Event, ids::Incarnation};
@@ -60,7 +60,18 @@ impl World {
             node.orphans.extend(question.clone().filter(writes));
             question
         });
-        let event = question.and_then(|question| failure(&question.effect, self.now));
+        self.fail(place, question.as_ref())
+    }
+
+    /// It was carried out, and the driver does not hear of that.
+    pub(super) fn lose_answer(&mut self, place: usize, line: Line) -> Result<(), Violation> {
+        let question = self.first(place, line);
+        self.execute(place, line)?;
+        self.fail(place, question.as_ref())
+    }
+
+    fn fail(&mut self, place: usize, question: Option<&Question>) -> Result<(), Violation> {
+        let event = question.and_then(|question| question.effect.unanswered(wall(self.now)));
         event.map_or(Ok(()), |event| self.hand(place, event))
     }
 

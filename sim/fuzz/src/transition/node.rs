@@ -3,7 +3,7 @@
 use niyanta_core::{
     Config, Coordinator, Effect, Event, PersistOutcome,
     ids::{AskId, BatchNumber, Generation, Incarnation, LoadId, RequestId},
-    time::{Duration, Timestamp, WallTime},
+    time::{Duration, Timestamp},
 };
 use std::collections::{BTreeSet, VecDeque};
 
@@ -160,48 +160,6 @@ impl Node {
             | Effect::DrainWorker { .. }
             | Effect::Exit { .. } => {}
         }
-    }
-}
-
-/// How a question fails that is not answered.
-#[must_use]
-pub fn failure(effect: &Effect, database_time: WallTime) -> Option<Event> {
-    match effect {
-        Effect::TakeLease { ask, .. } => Some(Event::LeaseUnknown { ask: *ask }),
-        Effect::ReadLease { ask, .. } | Effect::RenewLease { ask, .. } => {
-            Some(Event::LeaseUnanswered { ask: *ask })
-        }
-        Effect::ResignLease { generation } => Some(Event::LeaseResigned {
-            generation: *generation,
-        }),
-        Effect::LoadSnapshot { generation, .. } => Some(Event::SnapshotFailed {
-            generation: *generation,
-        }),
-        Effect::Persist(batch) => Some(Event::PersistAnswered {
-            generation: batch.generation,
-            number: batch.number,
-            outcome: PersistOutcome::Unknown,
-        }),
-        Effect::ReadFence { generation, .. } => Some(Event::FenceRead {
-            generation: *generation,
-            row: None,
-        }),
-        Effect::Load { load, .. } => Some(Event::Loaded {
-            load: *load,
-            rows: None,
-            database_time,
-        }),
-        Effect::AnnounceResignation { .. }
-        | Effect::AnnounceLeader { .. }
-        | Effect::ProbeBroker { .. }
-        | Effect::RecordPendingReasons { .. }
-        | Effect::RecordHeartbeats { .. }
-        | Effect::Reply { .. }
-        | Effect::Forget { .. }
-        | Effect::Assign { .. }
-        | Effect::Stop { .. }
-        | Effect::DrainWorker { .. }
-        | Effect::Exit { .. } => None,
     }
 }
 

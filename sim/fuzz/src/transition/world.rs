@@ -7,7 +7,7 @@
 //! not own what is made to happen: that is [`super::play`]'s.
 
 use super::{
-    node::{Line, Node, failure},
+    node::{Line, Node},
     process::Process,
     store::Store,
 };
@@ -305,7 +305,7 @@ impl World {
 
     /// A question fails without an answer.
     pub(super) fn fail(&mut self, place: usize, effect: &Effect) {
-        if let Some(event) = failure(effect, self.store.wall(self.now)) {
+        if let Some(event) = effect.unanswered(self.store.wall(self.now)) {
             self.queue(place, event);
         }
     }
