@@ -12,6 +12,7 @@ mod admin;
 pub mod admission;
 pub mod auth;
 mod body;
+mod changes;
 mod configs;
 mod control;
 mod customers;

@@ -10,6 +10,7 @@ pub mod postgres;
 #[cfg(feature = "real")]
 pub mod sqlite;
 
+mod changes;
 mod counted;
 #[cfg(feature = "real")]
 mod encode;
@@ -24,6 +25,7 @@ mod upkeep;
 mod wishes;
 pub mod words;
 
+pub use changes::{CreateConfig, PatchCustomer, ReplaceConfig, Revision};
 pub(crate) use counted::CountedStore;
 pub use rows::*;
 pub use upkeep::{Retire, StatsGroup, StatsQuery, StatsRow};
@@ -342,11 +344,12 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Option<Vec<LogRow>>, StoreError>;
 
-    /// Registers a workload type.
+    /// Registers a workload type, if the customer is at this revision.
     async fn create_config(
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<CreateConfig, StoreError>;
     /// One workload config of a customer.
     async fn config(
@@ -360,13 +363,15 @@ pub trait Store: Send + Sync + 'static {
         customer: CustomerId,
         page: &Page,
     ) -> Result<Vec<ConfigRow>, StoreError>;
-    /// Replaces a workload config; its type may change to another free one.
+    /// Replaces a workload config that is at this revision; its type may change to another free one.
     async fn replace_config(
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<ReplaceConfig, StoreError>;
-    /// Deletes a workload config that no workload uses before its end.
+    /// Deletes a workload config that no workload uses before its end; moves the customer's revision
+    /// on.
     async fn delete_config(
         &self,
         customer: CustomerId,
@@ -397,13 +402,14 @@ pub trait Store: Send + Sync + 'static {
     async fn customer(&self, customer: CustomerId) -> Result<Option<CustomerView>, StoreError>;
     /// A page of customers.
     async fn customers(&self, page: &Page) -> Result<Vec<CustomerView>, StoreError>;
-    /// Changes name, tier or limits.
+    /// Changes name, tier or limits of a customer that is at this revision.
     async fn patch_customer(
         &self,
         customer: CustomerId,
         patch: &CustomerPatch,
+        upon: Revision,
         actor: &AdminActor,
-    ) -> Result<Option<CustomerView>, StoreError>;
+    ) -> Result<PatchCustomer, StoreError>;
     /// Creates a key; `None` when there is no such customer.
     async fn create_key(
         &self,

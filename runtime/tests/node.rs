@@ -13,8 +13,8 @@ use runtime::{
     metrics::{self, CATALOGUE, Kind},
     node::{Node, Ports, Shutdown},
     store::{
-        self, AdminActor, ConfigId, ConfigRecord, CustomerRecord, KeyRecord, LimitOverrides, Store,
-        Tier,
+        self, AdminActor, ConfigId, ConfigRecord, CustomerRecord, KeyRecord, LimitOverrides,
+        Revision, Store, Tier,
     },
     worker::{self, WorkerConfig},
 };
@@ -121,7 +121,10 @@ async fn customer(store: &dyn Store) -> String {
         timeout_seconds: 60,
         on_lease_loss: OnLeaseLoss::Stop,
     };
-    store.create_config(id, &config).await.unwrap();
+    store
+        .create_config(id, &config, Revision::ZERO)
+        .await
+        .unwrap();
     let key = auth::new_key();
     let record = KeyRecord {
         id: key.id,

@@ -14,7 +14,7 @@ use crate::{
     node::{Node, Ports},
     store::{
         self, AdminActor, ConfigId, ConfigRecord, CreateConfig, CustomerRecord, KeyRecord,
-        LimitOverrides, Store, Tier,
+        LimitOverrides, Revision, Store, Tier,
     },
     telemetry,
 };
@@ -257,8 +257,15 @@ async fn ensure_configs(store: &dyn Store, customer: CustomerId) -> anyhow::Resu
             timeout_seconds: 3_600,
             on_lease_loss: OnLeaseLoss::Stop,
         };
-        match store.create_config(customer, &config).await? {
-            CreateConfig::Created(_) | CreateConfig::TypeTaken => {}
+        loop {
+            let found = store.customer(customer).await?;
+            let revision = found.map_or(Revision::ZERO, |view| view.revision);
+            match store.create_config(customer, &config, revision).await? {
+                CreateConfig::Created(_) | CreateConfig::TypeTaken => break,
+                // The customer of a data folder is served already.
+                CreateConfig::Overtaken => {}
+                CreateConfig::NoCustomer => anyhow::bail!("{customer} is gone"),
+            }
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use super::{
     ApiState, BODY_BYTES_MAX,
     auth::Tenant,
     body::{JsonBody, PathId},
+    changes::ChangeCall,
     dto::{Config, ConfigList},
     error::{ApiError, Code},
     json::{Errors, Fields},
@@ -45,19 +46,22 @@ pub(crate) async fn create(
     let (task, customer) = (state.clone(), tenant.customer());
     let created = state.detached(async move {
         let store = &task.store;
-        let send = |again| {
-            let config = &config;
-            async move {
-                if again && let Some(row) = store.config(customer, config.id).await? {
-                    return Ok(CreateConfig::Created(row));
-                }
-                store.create_config(customer, config).await
-            }
+        let look = || async {
+            let found = store.customer(customer).await?;
+            Ok(found.map(|view| view.revision))
         };
-        outcome::settle(send, |outcome, _| match outcome {
-            CreateConfig::Created(row) => Ok(row),
-            CreateConfig::TypeTaken => Err(type_taken()),
-        })
+        let make = |upon| store.create_config(customer, &config, upon);
+        let call = ChangeCall::new(look, make);
+        outcome::settle(
+            |doubt| call.send(doubt),
+            |outcome, _| match outcome {
+                CreateConfig::Created(row) => Ok(row),
+                CreateConfig::TypeTaken => Err(type_taken()),
+                // Only after doubt, and then nobody is told so.
+                CreateConfig::Overtaken => Err(ApiError::unavailable()),
+                CreateConfig::NoCustomer => Err(ApiError::not_found("customer")),
+            },
+        )
         .await
     });
     let row = created.await?;
@@ -140,12 +144,24 @@ pub(crate) async fn replace(
     let config = read(id, &body)?;
     let (task, customer) = (state.clone(), tenant.customer());
     let replaced = state.detached(async move {
-        let send = |_| task.store.replace_config(customer, &config);
-        outcome::settle(send, |outcome, _| match outcome {
-            ReplaceConfig::Replaced(row) => Ok(row),
-            ReplaceConfig::TypeTaken => Err(type_taken()),
-            ReplaceConfig::NotFound => Err(missing()),
-        })
+        let store = &task.store;
+        let look = || async {
+            let found = store.config(customer, id).await?;
+            Ok(found.map(|row| row.revision))
+        };
+        let make = |upon| store.replace_config(customer, &config, upon);
+        let call = ChangeCall::new(look, make);
+        outcome::settle(
+            |doubt| call.send(doubt),
+            |outcome, doubt| match outcome {
+                ReplaceConfig::Replaced(row) => Ok(row),
+                ReplaceConfig::Overtaken(row) if doubt && row.record == config => Ok(row),
+                // Only after doubt, and then nobody is told so.
+                ReplaceConfig::Overtaken(_) => Err(ApiError::unavailable()),
+                ReplaceConfig::TypeTaken => Err(type_taken()),
+                ReplaceConfig::NotFound => Err(missing()),
+            },
+        )
         .await
     });
     Ok(Json(replaced.await?.into()))
@@ -168,6 +184,7 @@ pub(crate) async fn delete(
     params.finish()?;
     let (task, customer) = (state.clone(), tenant.customer());
     let deleted = state.detached(async move {
+        // An id never comes back: a sending that lands late finds nothing.
         let send = |_| task.store.delete_config(customer, config);
         outcome::settle(send, |outcome, doubt| match outcome {
             DeleteConfig::Deleted => Ok(()),

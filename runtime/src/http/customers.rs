@@ -4,6 +4,7 @@ use super::{
     ApiState, BODY_BYTES_MAX,
     auth::{Operator, Tenant},
     body::{JsonBody, PathId},
+    changes::ChangeCall,
     dto::{Customer, CustomerList},
     error::ApiError,
     json::{Errors, Fields},
@@ -14,7 +15,8 @@ use super::{
     workloads::{ascending, location},
 };
 use crate::store::{
-    CustomerPatch, CustomerRecord, CustomerView, Json as JsonValue, LimitOverrides, Page, Tier,
+    CustomerPatch, CustomerRecord, CustomerView, Json as JsonValue, LimitOverrides, Page,
+    PatchCustomer, Tier,
 };
 use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
 use niyanta_core::ids::CustomerId;
@@ -80,6 +82,7 @@ pub(crate) async fn create(
     let task = state.clone();
     let created = state.detached(async move {
         let store = &task.store;
+        // Customers are never deleted, and this one's id keeps every other sending of it out.
         let send = |again| {
             let (customer, actor) = (&customer, operator.actor());
             async move {
@@ -152,13 +155,33 @@ pub(crate) async fn patch(
     let task = state.clone();
     let patched = state.detached(async move {
         let actor = operator.actor();
-        let send = |_| task.store.patch_customer(customer, &patch, &actor);
-        let judge = |view: Option<CustomerView>, _| view.ok_or_else(missing);
-        let view = outcome::settle(send, judge).await?;
+        let store = &task.store;
+        let look = || async {
+            let found = store.customer(customer).await?;
+            Ok(found.map(|view| view.revision))
+        };
+        let make = |upon| store.patch_customer(customer, &patch, upon, &actor);
+        let call = ChangeCall::new(look, make);
+        let judge = |outcome, doubt| judge_patch(&patch, outcome, doubt);
+        let view = outcome::settle(|doubt| call.send(doubt), judge).await?;
         task.hints.customers(&[customer]);
         Ok(view)
     });
     Ok(Json(patched.await?.into()))
+}
+
+fn judge_patch(
+    patch: &CustomerPatch,
+    outcome: PatchCustomer,
+    doubt: bool,
+) -> Result<CustomerView, ApiError> {
+    match outcome {
+        PatchCustomer::Patched(view) => Ok(*view),
+        PatchCustomer::Overtaken(view) if doubt && patch.is_in(&view) => Ok(*view),
+        // Only after doubt, and then nobody is told so.
+        PatchCustomer::Overtaken(_) => Err(ApiError::unavailable()),
+        PatchCustomer::NotFound => Err(missing()),
+    }
 }
 
 fn missing() -> ApiError {

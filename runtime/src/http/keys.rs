@@ -52,6 +52,7 @@ pub(crate) async fn create(
     let task = state.clone();
     let created = state.detached(async move {
         let (store, actor) = (&task.store, operator.actor());
+        // Keys are never deleted, and this one's id keeps every other sending of it out.
         let send = |again| {
             let (record, actor) = (&record, &actor);
             async move {
@@ -119,6 +120,7 @@ pub(crate) async fn revoke(
     let task = state.clone();
     let revoked = state.detached(async move {
         let actor = operator.actor();
+        // A revocation is final: one that lands late changes nothing.
         let send = |_| task.store.revoke_key(key, &actor);
         let judge = |row: Option<KeyRow>, _| row.ok_or_else(|| ApiError::not_found("API key"));
         outcome::settle(send, judge).await?;

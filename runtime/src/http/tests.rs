@@ -214,6 +214,7 @@ fn workload(status: Status) -> WorkloadView {
 mod admission;
 #[cfg(feature = "real")]
 mod behaviour;
+mod changes;
 mod control;
 mod document;
 mod edges;

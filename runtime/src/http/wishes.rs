@@ -11,21 +11,21 @@ use niyanta_core::ids::{CustomerId, Incarnation, WishRevision, WorkerId, Workloa
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A call that was overtaken so often is told that the store is busy, and begins anew.
-const TRIES: usize = 8;
+pub(super) const TRIES: usize = 8;
 
 /// What the sendings of a call name: the first that was sent while nothing was in doubt.
-struct Upon<T>(Mutex<Option<T>>);
+pub(super) struct Upon<T>(Mutex<Option<T>>);
 
 impl<T: Clone> Upon<T> {
-    fn nothing() -> Self {
+    pub(super) const fn nothing() -> Self {
         Self(Mutex::new(None))
     }
 
-    fn note(&self, seen: T) {
+    pub(super) fn note(&self, seen: T) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
     }
 
-    fn noted(&self) -> Option<T> {
+    pub(super) fn noted(&self) -> Option<T> {
         let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         noted.clone()
     }
@@ -134,7 +134,7 @@ impl<Made: Fn(Incarnation, WishRevision) -> WorkerWish> WorkerWishCall<Made> {
 }
 
 /// A look that has no answer has changed nothing.
-fn changed_nothing(error: StoreError) -> StoreError {
+pub(super) fn changed_nothing(error: StoreError) -> StoreError {
     match error {
         StoreError::Unknown(source) => StoreError::Unavailable(source),
         StoreError::Unavailable(_)
@@ -145,6 +145,6 @@ fn changed_nothing(error: StoreError) -> StoreError {
     }
 }
 
-fn overtaken() -> StoreError {
-    StoreError::Unavailable("another wish was written each time that it was looked at".into())
+pub(super) fn overtaken() -> StoreError {
+    StoreError::Unavailable("another was written each time that it was looked at".into())
 }

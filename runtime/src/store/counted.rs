@@ -4,10 +4,10 @@ use super::{
     AdminActor, AdminAuditRow, AssignmentRow, AuditRow, CheckpointReport, Commit, ConfigId,
     ConfigRecord, ConfigRow, CoordinatorRecord, CoordinatorRow, CreateConfig, CustomerPatch,
     CustomerRecord, CustomerView, DeleteConfig, KeyId, KeyRecord, KeyRow, LeaseAnswer, LogFilter,
-    LogReport, LogRow, OutcomeReport, Page, ProgressReport, ReplaceConfig, Retire, SchemaError,
-    StatsQuery, StatsRow, Store, StoreError, Submission, SubmitOutcome, TakeLease, Timed, Wish,
-    WishOutcome, WorkerFilter, WorkerView, WorkerWish, WorkerWishOutcome, WorkloadFilter,
-    WorkloadView, Written,
+    LogReport, LogRow, OutcomeReport, Page, PatchCustomer, ProgressReport, ReplaceConfig, Retire,
+    Revision, SchemaError, StatsQuery, StatsRow, Store, StoreError, Submission, SubmitOutcome,
+    TakeLease, Timed, Wish, WishOutcome, WorkerFilter, WorkerView, WorkerWish, WorkerWishOutcome,
+    WorkloadFilter, WorkloadView, Written,
 };
 use crate::metrics as names;
 use async_trait::async_trait;
@@ -138,10 +138,10 @@ counted! {
     fn workloads(customer: CustomerId, filter: &WorkloadFilter, page: &Page) -> Vec<WorkloadView>;
     fn audit(customer: CustomerId, workload: WorkloadId, after_sequence: i64, limit: u32) -> Option<Vec<AuditRow>>;
     fn logs(customer: CustomerId, workload: WorkloadId, filter: &LogFilter, limit: u32) -> Option<Vec<LogRow>>;
-    fn create_config(customer: CustomerId, config: &ConfigRecord) -> CreateConfig;
+    fn create_config(customer: CustomerId, config: &ConfigRecord, upon: Revision) -> CreateConfig;
     fn config(customer: CustomerId, config: ConfigId) -> Option<ConfigRow>;
     fn configs(customer: CustomerId, page: &Page) -> Vec<ConfigRow>;
-    fn replace_config(customer: CustomerId, config: &ConfigRecord) -> ReplaceConfig;
+    fn replace_config(customer: CustomerId, config: &ConfigRecord, upon: Revision) -> ReplaceConfig;
     fn delete_config(customer: CustomerId, config: ConfigId) -> DeleteConfig;
     fn workers(filter: &WorkerFilter, after: Option<&WorkerId>, limit: u32) -> Vec<WorkerView>;
     fn worker(worker: &WorkerId) -> Option<WorkerView>;
@@ -149,7 +149,7 @@ counted! {
     fn create_customer(customer: &CustomerRecord, actor: &AdminActor) -> CustomerView;
     fn customer(customer: CustomerId) -> Option<CustomerView>;
     fn customers(page: &Page) -> Vec<CustomerView>;
-    fn patch_customer(customer: CustomerId, patch: &CustomerPatch, actor: &AdminActor) -> Option<CustomerView>;
+    fn patch_customer(customer: CustomerId, patch: &CustomerPatch, upon: Revision, actor: &AdminActor) -> PatchCustomer;
     fn create_key(key: &KeyRecord, actor: &AdminActor) -> Option<KeyRow>;
     fn keys(customer: Option<CustomerId>, page: &Page) -> Option<Vec<KeyRow>>;
     fn revoke_key(key: KeyId, actor: &AdminActor) -> Option<KeyRow>;

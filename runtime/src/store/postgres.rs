@@ -25,10 +25,10 @@ use super::{
     AdminActor, AdminAuditRow, AssignmentRow, AuditRow, CheckpointReport, Commit, ConfigId,
     ConfigRecord, ConfigRow, CoordinatorRecord, CoordinatorRow, CreateConfig, CustomerPatch,
     CustomerRecord, CustomerView, DeleteConfig, KeyId, KeyRecord, KeyRow, LeaseAnswer, LogFilter,
-    LogReport, LogRow, MigrationReport, Options, OutcomeReport, Page, ProgressReport,
-    ReplaceConfig, Retire, SchemaError, StatsQuery, StatsRow, Store, StoreError, Submission,
-    SubmitOutcome, TakeLease, Timed, Wish, WishOutcome, WorkerFilter, WorkerView, WorkerWish,
-    WorkerWishOutcome, WorkloadFilter, WorkloadView, Written,
+    LogReport, LogRow, MigrationReport, Options, OutcomeReport, Page, PatchCustomer,
+    ProgressReport, ReplaceConfig, Retire, Revision, SchemaError, StatsQuery, StatsRow, Store,
+    StoreError, Submission, SubmitOutcome, TakeLease, Timed, Wish, WishOutcome, WorkerFilter,
+    WorkerView, WorkerWish, WorkerWishOutcome, WorkloadFilter, WorkloadView, Written,
 };
 use async_trait::async_trait;
 use niyanta_core::{
@@ -214,8 +214,9 @@ impl Store for PostgresStore {
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<CreateConfig, StoreError> {
-        self.session.create_config(customer, config).await
+        self.session.create_config(customer, config, upon).await
     }
 
     async fn config(
@@ -238,8 +239,9 @@ impl Store for PostgresStore {
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<ReplaceConfig, StoreError> {
-        self.session.replace_config(customer, config).await
+        self.session.replace_config(customer, config, upon).await
     }
 
     async fn delete_config(
@@ -287,9 +289,12 @@ impl Store for PostgresStore {
         &self,
         customer: CustomerId,
         patch: &CustomerPatch,
+        upon: Revision,
         actor: &AdminActor,
-    ) -> Result<Option<CustomerView>, StoreError> {
-        self.session.patch_customer(customer, patch, actor).await
+    ) -> Result<PatchCustomer, StoreError> {
+        self.session
+            .patch_customer(customer, patch, upon, actor)
+            .await
     }
 
     async fn create_key(

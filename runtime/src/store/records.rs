@@ -4,7 +4,7 @@
 //! so that a row that cannot be true is called corrupt by both in the same words.
 
 use super::{
-    CustomerView, LimitOverrides, Limits, StoreError, Tier, WorkerView,
+    CustomerView, LimitOverrides, Limits, Revision, StoreError, Tier, WorkerView,
     encode::{self, StoredAffinity, Time, corrupt, number, word},
     words::limits_in_force,
 };
@@ -302,6 +302,7 @@ pub(super) struct CustomerColumns {
     submitted: i64,
     left_queue: i64,
     running: i64,
+    revision: i64,
 }
 
 /// The columns of [`CustomerColumns`]: customers `c`, counters `s` and `m`.
@@ -309,7 +310,7 @@ macro_rules! customer_columns {
     () => {
         "c.id, c.name, c.tier, c.max_concurrent_workloads, c.max_queue_depth, \
          c.rate_limit_per_sec, c.rate_limit_burst, c.created_at, s.submitted, m.left_queue, \
-         m.running"
+         m.running, c.revision"
     };
 }
 pub(super) use customer_columns;
@@ -351,6 +352,8 @@ impl CustomerColumns {
             id: customer_id(self.id),
             tier,
             limits: limits_in_force(tier, &overrides),
+            overrides,
+            revision: Revision(number(&customer_id(self.id), self.revision)?),
             running: self.running,
             queued: self.queued(),
             created_at: self.created_at.into(),

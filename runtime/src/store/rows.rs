@@ -2,6 +2,7 @@
 //!
 //! JSON columns travel as parsed values; adapters neither read nor change them.
 
+use super::Revision;
 use niyanta_core::{
     fleet::{WorkerDesired, WorkerStatus},
     ids::{
@@ -385,26 +386,8 @@ pub struct ConfigRow {
     pub created_at: WallTime,
     /// When it was last replaced.
     pub updated_at: WallTime,
-}
-
-/// What became of a new config.
-#[derive(Debug, Clone, PartialEq)]
-pub enum CreateConfig {
-    /// Created.
-    Created(ConfigRow),
-    /// The customer has this type already.
-    TypeTaken,
-}
-
-/// What became of a replacement.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ReplaceConfig {
-    /// Replaced.
-    Replaced(ConfigRow),
-    /// The customer has another config of this type.
-    TypeTaken,
-    /// The customer has no such config.
-    NotFound,
+    /// How often it was replaced; not told to customers.
+    pub revision: Revision,
 }
 
 /// What became of a deletion.
@@ -579,6 +562,25 @@ pub struct CustomerPatch {
     pub rate_limit_burst: Option<Option<u32>>,
 }
 
+impl CustomerPatch {
+    /// Whether the customer is as this change would make it.
+    #[must_use]
+    pub fn is_in(&self, view: &CustomerView) -> bool {
+        let is = &view.overrides;
+        let limits = [
+            (self.max_concurrent_workloads, is.max_concurrent_workloads),
+            (self.max_queue_depth, is.max_queue_depth),
+            (self.rate_limit_per_sec, is.rate_limit_per_sec),
+            (self.rate_limit_burst, is.rate_limit_burst),
+        ];
+        self.name.as_ref().is_none_or(|name| *name == view.name)
+            && self.tier.is_none_or(|tier| tier == view.tier)
+            && limits
+                .into_iter()
+                .all(|(wanted, is)| wanted.is_none_or(|wanted| wanted == is))
+    }
+}
+
 /// A customer with limits in force and use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomerView {
@@ -590,12 +592,16 @@ pub struct CustomerView {
     pub tier: Tier,
     /// In force: the tier's, or the override.
     pub limits: Limits,
+    /// What overrides the tier's.
+    pub overrides: LimitOverrides,
     /// Open attempts.
     pub running: i64,
     /// `submitted - left_queue`.
     pub queued: i64,
     /// When it was created.
     pub created_at: WallTime,
+    /// How often it was changed, or lost a config; not told to anybody.
+    pub revision: Revision,
 }
 
 /// A new key.

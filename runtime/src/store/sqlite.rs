@@ -22,10 +22,10 @@ use super::{
     AdminActor, AdminAuditRow, AssignmentRow, AuditRow, CheckpointReport, Commit, ConfigId,
     ConfigRecord, ConfigRow, CoordinatorRecord, CoordinatorRow, CreateConfig, CustomerPatch,
     CustomerRecord, CustomerView, DeleteConfig, KeyId, KeyRecord, KeyRow, LeaseAnswer, LogFilter,
-    LogReport, LogRow, MigrationReport, Options, OutcomeReport, Page, ProgressReport,
-    ReplaceConfig, Retire, SchemaError, StatsQuery, StatsRow, Store, StoreError, Submission,
-    SubmitOutcome, TakeLease, Timed, Wish, WishOutcome, WorkerFilter, WorkerView, WorkerWish,
-    WorkerWishOutcome, WorkloadFilter, WorkloadView, Written,
+    LogReport, LogRow, MigrationReport, Options, OutcomeReport, Page, PatchCustomer,
+    ProgressReport, ReplaceConfig, Retire, Revision, SchemaError, StatsQuery, StatsRow, Store,
+    StoreError, Submission, SubmitOutcome, TakeLease, Timed, Wish, WishOutcome, WorkerFilter,
+    WorkerView, WorkerWish, WorkerWishOutcome, WorkloadFilter, WorkloadView, Written,
 };
 use async_trait::async_trait;
 use niyanta_core::{
@@ -211,8 +211,9 @@ impl Store for SqliteStore {
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<CreateConfig, StoreError> {
-        self.session.create_config(customer, config).await
+        self.session.create_config(customer, config, upon).await
     }
 
     async fn config(
@@ -235,8 +236,9 @@ impl Store for SqliteStore {
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<ReplaceConfig, StoreError> {
-        self.session.replace_config(customer, config).await
+        self.session.replace_config(customer, config, upon).await
     }
 
     async fn delete_config(
@@ -284,9 +286,12 @@ impl Store for SqliteStore {
         &self,
         customer: CustomerId,
         patch: &CustomerPatch,
+        upon: Revision,
         actor: &AdminActor,
-    ) -> Result<Option<CustomerView>, StoreError> {
-        self.session.patch_customer(customer, patch, actor).await
+    ) -> Result<PatchCustomer, StoreError> {
+        self.session
+            .patch_customer(customer, patch, upon, actor)
+            .await
     }
 
     async fn create_key(

@@ -11,9 +11,9 @@ use niyanta_core::{
     workload::{AuditKind, Status},
 };
 use runtime::store::{
-    AdminActor, Commit, ConfigId, CoordinatorRecord, CreateConfig, CustomerPatch, DeleteConfig,
-    KeyId, KeyRecord, KeyRow, ReplaceConfig, Tier, WorkerFilter, WorkerView, WorkerWish,
-    WorkerWishOutcome,
+    AdminActor, Commit, ConfigId, ConfigRecord, CoordinatorRecord, CreateConfig, CustomerPatch,
+    DeleteConfig, KeyId, KeyRecord, KeyRow, PatchCustomer, ReplaceConfig, Revision, Tier,
+    WorkerFilter, WorkerView, WorkerWish, WorkerWishOutcome,
 };
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ on_every_store! {
     a_key_is_found_by_its_hash
     a_key_is_revoked_once
     configs_keep_their_types_apart
+    a_change_that_lands_late_is_void
     a_config_in_use_is_not_deleted
     operators_wishes_reach_the_leader
     an_operators_sending_that_lands_late_is_void
@@ -36,12 +37,7 @@ async fn a_customer_is_patched_and_listed(rig: Rig) {
         ..CustomerPatch::default()
     };
     let actor = AdminActor::Key(KeyId(1));
-    let view = rig
-        .store
-        .patch_customer(rig.customer, &patch, &actor)
-        .await
-        .unwrap()
-        .unwrap();
+    let view = rig.patch(&patch).await;
     assert_eq!((view.name.as_str(), view.tier), ("new", Tier::Premium));
     assert_eq!(
         (
@@ -54,19 +50,16 @@ async fn a_customer_is_patched_and_listed(rig: Rig) {
         max_queue_depth: Some(None),
         ..CustomerPatch::default()
     };
-    rig.store
-        .patch_customer(rig.customer, &back, &actor)
-        .await
-        .unwrap();
+    rig.patch(&back).await;
     let listed = rig.store.customers(&page(10)).await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].limits.max_queue_depth, 2_000);
     let nobody = rig
         .store
-        .patch_customer(CustomerId(404), &back, &actor)
+        .patch_customer(CustomerId(404), &back, Revision::ZERO, &actor)
         .await
         .unwrap();
-    assert!(nobody.is_none());
+    assert_eq!(nobody, PatchCustomer::NotFound);
     let audit = rig.store.admin_audit(None, 10).await.unwrap();
     let actions: Vec<&str> = audit.iter().map(|event| event.action.as_str()).collect();
     assert_eq!(
@@ -131,47 +124,38 @@ async fn a_key_is_revoked_once(rig: Rig) {
     assert_eq!(actions, ["key.created", "key.revoked"]);
 }
 
+async fn create(rig: &Rig, record: &ConfigRecord, upon: u64) -> CreateConfig {
+    let sent = rig
+        .store
+        .create_config(rig.customer, record, Revision(upon));
+    sent.await.unwrap()
+}
+
+async fn replace(rig: &Rig, record: &ConfigRecord, upon: u64) -> ReplaceConfig {
+    let sent = rig
+        .store
+        .replace_config(rig.customer, record, Revision(upon));
+    sent.await.unwrap()
+}
+
 async fn configs_keep_their_types_apart(rig: Rig) {
     let taken = config_record(ConfigId(71), "sleep");
-    let answer = rig.store.create_config(rig.customer, &taken).await.unwrap();
-    assert_eq!(answer, CreateConfig::TypeTaken);
+    assert_eq!(create(&rig, &taken, 0).await, CreateConfig::TypeTaken);
     let second = config_record(ConfigId(72), "exec");
-    let answer = rig
-        .store
-        .create_config(rig.customer, &second)
-        .await
-        .unwrap();
+    let answer = create(&rig, &second, 0).await;
     let CreateConfig::Created(row) = answer else {
         panic!("{answer:?}")
     };
     assert_eq!(row.record, second);
-    let again = rig
-        .store
-        .create_config(rig.customer, &second)
-        .await
-        .unwrap();
+    let again = create(&rig, &second, 0).await;
     assert_eq!(again, CreateConfig::Created(row));
     let clash = config_record(ConfigId(72), "sleep");
-    let answer = rig
-        .store
-        .replace_config(rig.customer, &clash)
-        .await
-        .unwrap();
-    assert_eq!(answer, ReplaceConfig::TypeTaken);
+    assert_eq!(replace(&rig, &clash, 0).await, ReplaceConfig::TypeTaken);
     let moved = config_record(ConfigId(72), "other");
-    let answer = rig
-        .store
-        .replace_config(rig.customer, &moved)
-        .await
-        .unwrap();
+    let answer = replace(&rig, &moved, 0).await;
     assert!(matches!(answer, ReplaceConfig::Replaced(row) if row.record == moved));
     let nothing = config_record(ConfigId(404), "more");
-    let answer = rig
-        .store
-        .replace_config(rig.customer, &nothing)
-        .await
-        .unwrap();
-    assert_eq!(answer, ReplaceConfig::NotFound);
+    assert_eq!(replace(&rig, &nothing, 0).await, ReplaceConfig::NotFound);
     assert_eq!(
         rig.store
             .configs(rig.customer, &page(10))
@@ -187,6 +171,62 @@ async fn configs_keep_their_types_apart(rig: Rig) {
             .unwrap()
             .is_none()
     );
+}
+
+/// A sending that had no answer may land when its call was answered long ago.
+async fn a_change_that_lands_late_is_void(rig: Rig) {
+    // A replacement: its second sending landed, and then another's.
+    let mine = ConfigRecord {
+        max_retries: 1,
+        ..config_record(rig.config, "sleep")
+    };
+    let theirs = ConfigRecord {
+        max_retries: 2,
+        ..mine.clone()
+    };
+    let answer = replace(&rig, &mine, 0).await;
+    assert!(matches!(answer, ReplaceConfig::Replaced(row) if row.record == mine));
+    let answer = replace(&rig, &theirs, 1).await;
+    let ReplaceConfig::Replaced(last) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(last.revision, Revision(2));
+    let late = replace(&rig, &mine, 0).await;
+    assert_eq!(late, ReplaceConfig::Overtaken(last));
+
+    // A change of a customer.
+    let tier = |tier| CustomerPatch {
+        tier: Some(tier),
+        ..CustomerPatch::default()
+    };
+    let first = rig.patch(&tier(Tier::Premium)).await;
+    let last = rig.patch(&tier(Tier::Free)).await;
+    assert_eq!((first.revision, last.revision), (Revision(1), Revision(2)));
+    let actor = AdminActor::CommandLine;
+    let late = rig
+        .store
+        .patch_customer(rig.customer, &tier(Tier::Premium), Revision::ZERO, &actor)
+        .await
+        .unwrap();
+    assert_eq!(late, PatchCustomer::Overtaken(Box::new(last)));
+    let audit = rig.store.admin_audit(None, 10).await.unwrap();
+    assert_eq!(audit.len(), 3);
+
+    // A new config, which was deleted since.
+    let new = config_record(ConfigId(72), "exec");
+    assert_eq!(create(&rig, &new, 0).await, CreateConfig::Overtaken);
+    let made = create(&rig, &new, 2).await;
+    assert!(matches!(made, CreateConfig::Created(_)));
+    let deleted = rig.store.delete_config(rig.customer, new.id).await;
+    assert_eq!(deleted.unwrap(), DeleteConfig::Deleted);
+    assert_eq!(create(&rig, &new, 2).await, CreateConfig::Overtaken);
+    let found = rig.store.config(rig.customer, new.id).await.unwrap();
+    assert!(found.is_none());
+    let nobody = rig
+        .store
+        .create_config(CustomerId(404), &new, Revision::ZERO)
+        .await;
+    assert_eq!(nobody.unwrap(), CreateConfig::NoCustomer);
 }
 
 async fn a_config_in_use_is_not_deleted(rig: Rig) {

@@ -19,8 +19,9 @@ use niyanta_core::{
     workload::{AuditKind, OnLeaseLoss, Status},
 };
 use runtime::store::{
-    AdminActor, Commit, ConfigId, ConfigRecord, CustomerRecord, KeyId, LeaseAnswer, LimitOverrides,
-    Page, Store, Submission, SubmitOutcome, TakeLease, Tier, WorkloadView,
+    AdminActor, Commit, ConfigId, ConfigRecord, CustomerPatch, CustomerRecord, CustomerView, KeyId,
+    LeaseAnswer, LimitOverrides, Page, PatchCustomer, Revision, Store, Submission, SubmitOutcome,
+    TakeLease, Tier, WorkloadView,
 };
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
@@ -74,7 +75,7 @@ impl Rig {
             .unwrap();
         let config = ConfigId(70);
         store
-            .create_config(customer, &config_record(config, "sleep"))
+            .create_config(customer, &config_record(config, "sleep"), Revision::ZERO)
             .await
             .unwrap();
         Self {
@@ -95,6 +96,19 @@ impl Rig {
         for number in 1..=count {
             let outcome = self.submit_one(self.submission(number)).await;
             assert!(matches!(outcome, SubmitOutcome::Created(_)), "{outcome:?}");
+        }
+    }
+
+    /// Changes the customer, as it is.
+    pub(crate) async fn patch(&self, patch: &CustomerPatch) -> CustomerView {
+        let upon = self.store.customer(self.customer).await.unwrap().unwrap();
+        let actor = AdminActor::Key(KeyId(1));
+        let sent = self
+            .store
+            .patch_customer(self.customer, patch, upon.revision, &actor);
+        match sent.await.unwrap() {
+            PatchCustomer::Patched(view) => *view,
+            it @ (PatchCustomer::Overtaken(_) | PatchCustomer::NotFound) => panic!("{it:?}"),
         }
     }
 

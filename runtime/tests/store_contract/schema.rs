@@ -16,7 +16,7 @@ async fn a_migration_can_be_repeated_and_run_from_two_places(rig: Rig) {
     rig.store.check_schema().await.unwrap();
     rig.store.ping().await.unwrap();
     let again = store::migrate(&rig.url, true).await.unwrap();
-    assert_eq!((again.applied, again.version), (0, 3));
+    assert_eq!((again.applied, again.version), (0, 4));
     assert!(again.repaired.is_empty());
     let url = if rig.url.starts_with("sqlite") {
         format!("{}.second", rig.url)
@@ -32,7 +32,7 @@ async fn a_migration_can_be_repeated_and_run_from_two_places(rig: Rig) {
             outdated,
             Err(SchemaError::Outdated {
                 found: 0,
-                wanted: 3
+                wanted: 4
             })
         ));
         store
@@ -71,7 +71,7 @@ async fn a_newer_schema_is_not_known(rig: Rig) {
             unknown,
             Err(SchemaError::Unknown {
                 found: 9,
-                wanted: 3
+                wanted: 4
             })
         ),
         "{unknown:?}"

@@ -8,7 +8,7 @@ use niyanta_core::{
     workload::{AuditKind, Desired, Status},
 };
 use runtime::store::{
-    AdminActor, ConfigId, CustomerPatch, DeleteConfig, StoreError, SubmitOutcome,
+    AdminActor, ConfigId, CustomerPatch, DeleteConfig, Revision, StoreError, SubmitOutcome,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -109,7 +109,11 @@ async fn other_customer(rig: &Rig) -> CustomerId {
         .await
         .unwrap();
     rig.store
-        .create_config(customer, &config_record(ConfigId(80), "sleep"))
+        .create_config(
+            customer,
+            &config_record(ConfigId(80), "sleep"),
+            Revision::ZERO,
+        )
         .await
         .unwrap();
     customer
@@ -120,12 +124,7 @@ async fn limit_queue(rig: &Rig, limit: u32) {
         max_queue_depth: Some(Some(limit)),
         ..CustomerPatch::default()
     };
-    let actor = AdminActor::CommandLine;
-    rig.store
-        .patch_customer(rig.customer, &patch, &actor)
-        .await
-        .unwrap()
-        .unwrap();
+    rig.patch(&patch).await;
 }
 
 async fn a_key_is_not_taken_by_a_refused_submission(rig: Rig) {

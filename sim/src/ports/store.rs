@@ -34,10 +34,10 @@ use runtime::store::{
     AdminActor, AdminAuditRow, AssignmentRow, AuditRow, CheckpointReport, Commit, ConfigId,
     ConfigRecord, ConfigRow, CoordinatorRecord, CoordinatorRow, CreateConfig, CustomerPatch,
     CustomerRecord, CustomerView, DeleteConfig, KeyId, KeyRecord, KeyRow, LeaseAnswer, LogFilter,
-    LogReport, LogRow, OutcomeReport, Page, ProgressReport, ReplaceConfig, Retire, SchemaError,
-    StatsQuery, StatsRow, Store, StoreError, Submission, SubmitOutcome, TakeLease, Timed, Wish,
-    WishOutcome, WorkerFilter, WorkerView, WorkerWish, WorkerWishOutcome, WorkloadFilter,
-    WorkloadView, Written,
+    LogReport, LogRow, OutcomeReport, Page, PatchCustomer, ProgressReport, ReplaceConfig, Retire,
+    Revision, SchemaError, StatsQuery, StatsRow, Store, StoreError, Submission, SubmitOutcome,
+    TakeLease, Timed, Wish, WishOutcome, WorkerFilter, WorkerView, WorkerWish, WorkerWishOutcome,
+    WorkloadFilter, WorkloadView, Written,
 };
 use shelf::Shelf;
 use std::{
@@ -425,8 +425,9 @@ impl Store for SimStore {
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<CreateConfig, StoreError> {
-        self.add_config(customer, config)
+        self.add_config(customer, config, upon)
     }
 
     async fn config(
@@ -450,8 +451,9 @@ impl Store for SimStore {
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<ReplaceConfig, StoreError> {
-        self.change_config(customer, config)
+        self.change_config(customer, config, upon)
     }
 
     async fn delete_config(
@@ -499,9 +501,10 @@ impl Store for SimStore {
         &self,
         customer: CustomerId,
         patch: &CustomerPatch,
+        upon: Revision,
         actor: &AdminActor,
-    ) -> Result<Option<CustomerView>, StoreError> {
-        self.change_customer(customer, patch, actor)
+    ) -> Result<PatchCustomer, StoreError> {
+        self.change_customer(customer, patch, upon, actor)
     }
 
     async fn create_key(

@@ -18,7 +18,8 @@ use runtime::{
     ambient::Ambient,
     http::auth,
     store::{
-        AdminActor, ConfigId, ConfigRecord, CustomerRecord, KeyRecord, LimitOverrides, Store, Tier,
+        AdminActor, ConfigId, ConfigRecord, CustomerRecord, KeyRecord, LimitOverrides, Revision,
+        Store, Tier,
     },
 };
 use serde_json::json;
@@ -57,7 +58,7 @@ pub(super) fn furnish(scenario: &Scenario, store: &SimStore) -> (Vec<String>, St
                 timeout_seconds: 60,
                 on_lease_loss: OnLeaseLoss::Stop,
             };
-            now(store.create_config(record.id, &config));
+            now(store.create_config(record.id, &config, Revision::ZERO));
         }
         secrets.push(key(store, &ambient, Some(index)));
     }

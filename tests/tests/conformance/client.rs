@@ -250,7 +250,7 @@ fn submission(customer: u8, workload: u8, key: Option<u8>, priority: u16) -> Sub
 
 /// Makes what every script finds: its customers, with room for so many, and their workload type.
 pub(crate) async fn furnish(store: &dyn Store) {
-    use runtime::store::{ConfigId, ConfigRecord, CustomerRecord, LimitOverrides, Tier};
+    use runtime::store::{ConfigId, ConfigRecord, CustomerRecord, LimitOverrides, Revision, Tier};
     for number in 1..=CUSTOMERS {
         let room = sim::conformance::ROOM[usize::from(number) - 1];
         let customer = CustomerRecord {
@@ -275,7 +275,7 @@ pub(crate) async fn furnish(store: &dyn Store) {
             timeout_seconds: terms::TIMEOUT_SECONDS,
             on_lease_loss: niyanta_core::workload::OnLeaseLoss::Stop,
         };
-        let made = store.create_config(terms::customer(number), &config);
+        let made = store.create_config(terms::customer(number), &config, Revision::ZERO);
         made.await.unwrap();
     }
 }

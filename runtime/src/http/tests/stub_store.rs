@@ -30,11 +30,43 @@ pub(crate) struct StubStore {
     pub(super) worker_wishes: Mutex<Vec<WorkerWish>>,
     pub(super) submit_answers: Mutex<VecDeque<Result<SubmitOutcome, StoreError>>>,
     pub(super) submitted: Mutex<Vec<Submission>>,
+    pub(super) changes: Changes,
     pub(super) logs: Mutex<Vec<LogRow>>,
     pub(super) used: Mutex<Vec<(KeyId, WallTime)>>,
     /// Writes of what reports carry wait here, each for a permit, and then succeed.
     pub(crate) report_writes: Option<Semaphore>,
     calls: Mutex<BTreeMap<&'static str, usize>>,
+}
+
+/// Of customers and configs.
+#[derive(Default)]
+pub(super) struct Changes {
+    pub(super) config: Mutex<Option<ConfigRow>>,
+    pub(super) create_answers: Answers<CreateConfig>,
+    pub(super) replace_answers: Answers<ReplaceConfig>,
+    pub(super) patch_answers: Answers<PatchCustomer>,
+}
+
+/// What is answered to changes, one after the other, and what they were made upon.
+pub(super) struct Answers<T> {
+    pub(super) script: Mutex<VecDeque<Result<T, StoreError>>>,
+    pub(super) upon: Mutex<Vec<u64>>,
+}
+
+impl<T> Default for Answers<T> {
+    fn default() -> Self {
+        Self {
+            script: Mutex::default(),
+            upon: Mutex::default(),
+        }
+    }
+}
+
+impl<T> Answers<T> {
+    fn next(&self, upon: Revision) -> Result<T, StoreError> {
+        self.upon.lock().unwrap().push(upon.0);
+        self.script.lock().unwrap().pop_front().unwrap()
+    }
 }
 
 impl StubStore {
@@ -66,12 +98,14 @@ fn unreached<T>(operation: &str) -> T {
     panic!("the store was asked for {operation}")
 }
 
-fn view_of(customer: CustomerId, limits: Option<Limits>) -> CustomerView {
+pub(super) fn view_of(customer: CustomerId, limits: Option<Limits>) -> CustomerView {
     CustomerView {
         id: customer,
         name: "a customer".to_owned(),
         tier: Tier::Enterprise,
         limits: limits.unwrap_or_else(|| Tier::Enterprise.limits()),
+        overrides: LimitOverrides::default(),
+        revision: Revision(3),
         running: 0,
         queued: 0,
         created_at: WallTime(0),
@@ -238,15 +272,17 @@ impl Store for StubStore {
         &self,
         _customer: CustomerId,
         _config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<CreateConfig, StoreError> {
-        unreached("create_config")
+        self.changes.create_answers.next(upon)
     }
     async fn config(
         &self,
         _customer: CustomerId,
         _config: ConfigId,
     ) -> Result<Option<ConfigRow>, StoreError> {
-        unreached("config")
+        self.reached("config");
+        Ok(self.changes.config.lock().unwrap().clone())
     }
     async fn configs(
         &self,
@@ -259,8 +295,9 @@ impl Store for StubStore {
         &self,
         _customer: CustomerId,
         _config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<ReplaceConfig, StoreError> {
-        unreached("replace_config")
+        self.changes.replace_answers.next(upon)
     }
     async fn delete_config(
         &self,
@@ -316,9 +353,10 @@ impl Store for StubStore {
         &self,
         _customer: CustomerId,
         _patch: &CustomerPatch,
+        upon: Revision,
         _actor: &AdminActor,
-    ) -> Result<Option<CustomerView>, StoreError> {
-        unreached("patch_customer")
+    ) -> Result<PatchCustomer, StoreError> {
+        self.changes.patch_answers.next(upon)
     }
     async fn create_key(
         &self,

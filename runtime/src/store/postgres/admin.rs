@@ -5,7 +5,8 @@
 
 use super::super::{
     AdminActor, AdminAuditRow, CoordinatorRecord, CoordinatorRow, CustomerPatch, CustomerRecord,
-    CustomerView, Page, StoreError, WorkerFilter, WorkerView, WorkerWish, WorkerWishOutcome,
+    CustomerView, Page, PatchCustomer, Revision, StoreError, WorkerFilter, WorkerView, WorkerWish,
+    WorkerWishOutcome,
     encode::{Time, int, micros, text, uuid},
     records::{
         AdminAuditColumns, CoordinatorColumns, CustomerColumns, RunningColumns, WorkerColumns,
@@ -142,8 +143,9 @@ const PATCH_CUSTOMER: &str = concat!(
             max_concurrent_workloads = case when $4 then $5 else max_concurrent_workloads end,
             max_queue_depth = case when $6 then $7 else max_queue_depth end,
             rate_limit_per_sec = case when $8 then $9 else rate_limit_per_sec end,
-            rate_limit_burst = case when $10 then $11 else rate_limit_burst end
-        where id = $1 returning *)",
+            rate_limit_burst = case when $10 then $11 else rate_limit_burst end,
+            revision = revision + 1
+        where id = $1 and revision = $15 returning *)",
     audited!("c", "$12", "'customer.updated'", "$13", "$14"),
     " select ",
     customer_columns!(),
@@ -400,12 +402,14 @@ impl Session {
         &self,
         customer: CustomerId,
         patch: &CustomerPatch,
+        upon: Revision,
         actor: &AdminActor,
-    ) -> Result<Option<CustomerView>, StoreError> {
+    ) -> Result<PatchCustomer, StoreError> {
         if let Some(name) = &patch.name {
             text(name)?;
         }
         let (it, actor, details) = (patch.clone(), actor_name(actor), patch_details(patch));
+        let upon = int(upon.0)?;
         let row: Option<CustomerColumns> = self
             .write(Lane::Api, move |conn| {
                 Box::pin(async move {
@@ -427,12 +431,17 @@ impl Session {
                         .bind(actor)
                         .bind(customer.to_string())
                         .bind(details)
+                        .bind(upon)
                         .fetch_optional(conn)
                         .await
                 })
             })
             .await?;
-        row.map(CustomerColumns::view).transpose()
+        if let Some(row) = row {
+            return Ok(PatchCustomer::Patched(Box::new(row.view()?)));
+        }
+        let found = self.customer(customer).await?.map(Box::new);
+        Ok(found.map_or(PatchCustomer::NotFound, PatchCustomer::Overtaken))
     }
 
     pub(super) async fn admin_audit(

@@ -1,8 +1,9 @@
 //! Workload configs.
 
 use super::super::{
-    ConfigId, ConfigRecord, ConfigRow, CreateConfig, DeleteConfig, Page, ReplaceConfig, StoreError,
-    encode::{Time, json_text, maybe_text, uuid},
+    ConfigId, ConfigRecord, ConfigRow, CreateConfig, DeleteConfig, Page, ReplaceConfig, Revision,
+    StoreError,
+    encode::{Time, int, json_text, maybe_text, uuid},
     records::{ConfigColumns, config_columns},
 };
 use super::{
@@ -14,19 +15,23 @@ use sqlx::{Postgres, postgres::PgArguments, query::QueryAs};
 use uuid::Uuid;
 
 const CREATE: &str = concat!(
-    "insert into workload_configs (customer_id, id, workload_type, description, config_json,
+    "with c as (
+        select id from customers where id = $1 and revision = $11 for no key update)
+     insert into workload_configs (customer_id, id, workload_type, description, config_json,
         resource_limits, checkpoint_interval_sec, max_retries, timeout_seconds, on_lease_loss,
         created_at, updated_at)
-     values ($1, $2, $3, $4, $5::json, $6::json, $7, $8, $9, $10, clock_timestamp(),
-        clock_timestamp())
+     select c.id, $2, $3, $4, $5::json, $6::json, $7, $8, $9, $10, clock_timestamp(),
+        clock_timestamp()
+     from c
      on conflict (customer_id, workload_type) do nothing returning ",
     config_columns!()
 );
 const REPLACE: &str = concat!(
     "update workload_configs set workload_type = $3, description = $4, config_json = $5::json,
         resource_limits = $6::json, checkpoint_interval_sec = $7, max_retries = $8,
-        timeout_seconds = $9, on_lease_loss = $10, updated_at = clock_timestamp()
-     where customer_id = $1 and id = $2 returning ",
+        timeout_seconds = $9, on_lease_loss = $10, updated_at = clock_timestamp(),
+        revision = revision + 1
+     where customer_id = $1 and id = $2 and revision = $11 returning ",
     config_columns!()
 );
 const ONE: &str = concat!(
@@ -57,15 +62,21 @@ struct Columns {
     record: ConfigRecord,
     config: String,
     limits: String,
+    upon: i64,
 }
 
 impl Columns {
-    fn new(customer: CustomerId, record: &ConfigRecord) -> Result<Self, StoreError> {
+    fn new(
+        customer: CustomerId,
+        record: &ConfigRecord,
+        upon: Revision,
+    ) -> Result<Self, StoreError> {
         maybe_text(record.description.as_deref())?;
         Ok(Self {
             customer: uuid(customer.0),
             config: json_text(&record.config_json)?,
             limits: json_text(&record.resource_limits)?,
+            upon: int(upon.0)?,
             record: record.clone(),
         })
     }
@@ -86,6 +97,7 @@ impl Columns {
             .bind(i64::from(record.max_retries))
             .bind(i64::from(record.timeout_seconds))
             .bind(record.on_lease_loss.as_str())
+            .bind(self.upon)
     }
 }
 
@@ -94,8 +106,9 @@ impl Session {
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<CreateConfig, StoreError> {
-        let columns = Columns::new(customer, config)?;
+        let columns = Columns::new(customer, config, upon)?;
         let row = self
             .write(Lane::Api, move |conn| {
                 Box::pin(async move {
@@ -112,9 +125,23 @@ impl Session {
             // The type is taken, unless it is by an earlier sending of this very statement.
             Ok(None) | Err(_) => match self.config(customer, config.id).await? {
                 Some(row) => Ok(CreateConfig::Created(row)),
-                None => Ok(CreateConfig::TypeTaken),
+                None => self.why_not_created(customer, upon).await,
             },
         }
+    }
+
+    /// Revisions only grow: one that is still there was there all the while.
+    async fn why_not_created(
+        &self,
+        customer: CustomerId,
+        upon: Revision,
+    ) -> Result<CreateConfig, StoreError> {
+        let found = self.customer(customer).await?;
+        Ok(match found.map(|view| view.revision) {
+            None => CreateConfig::NoCustomer,
+            Some(revision) if revision == upon => CreateConfig::TypeTaken,
+            Some(_) => CreateConfig::Overtaken,
+        })
     }
 
     pub(super) async fn config(
@@ -164,8 +191,9 @@ impl Session {
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<ReplaceConfig, StoreError> {
-        let columns = Columns::new(customer, config)?;
+        let columns = Columns::new(customer, config, upon)?;
         let row = self
             .write(Lane::Api, move |conn| {
                 Box::pin(async move {
@@ -178,7 +206,10 @@ impl Session {
             .await;
         match row {
             Ok(Some(row)) => Ok(ReplaceConfig::Replaced(ConfigColumns::read(row)?)),
-            Ok(None) => Ok(ReplaceConfig::NotFound),
+            Ok(None) => {
+                let found = self.config(customer, config.id).await?;
+                Ok(found.map_or(ReplaceConfig::NotFound, ReplaceConfig::Overtaken))
+            }
             Err(error) if sqlstate(&error).as_deref() == Some(UNIQUE_VIOLATION) => {
                 Ok(ReplaceConfig::TypeTaken)
             }

@@ -25,6 +25,11 @@ const MIGRATIONS: Known = Known(&[
         "retire old rows",
         include_str!("../../../../migrations/postgres/0003_retire_old_rows.sql"),
     ),
+    (
+        4,
+        "guard changes",
+        include_str!("../../../../migrations/postgres/0004_guard_changes.sql"),
+    ),
 ]);
 
 /// SQLSTATE of a table that does not exist.

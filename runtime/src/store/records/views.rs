@@ -3,7 +3,7 @@
 use super::{both, customer_id, workload_id};
 use crate::store::{
     AdminAuditRow, AssignmentRow, AuditRow, ConfigId, ConfigRecord, ConfigRow, CoordinatorRecord,
-    CoordinatorRow, Json, KeyId, KeyRow, LogLine, LogRow, StoreError, WorkloadView,
+    CoordinatorRow, Json, KeyId, KeyRow, LogLine, LogRow, Revision, StoreError, WorkloadView,
     encode::{Time, corrupt, number, word},
 };
 use niyanta_core::{
@@ -264,13 +264,15 @@ pub(in crate::store) struct ConfigColumns {
     on_lease_loss: String,
     created_at: Time,
     updated_at: Time,
+    revision: i64,
 }
 
 /// The columns of [`ConfigColumns`].
 macro_rules! config_columns {
     () => {
         "id, workload_type, description, config_json, resource_limits, checkpoint_interval_sec, \
-         max_retries, timeout_seconds, on_lease_loss, created_at, updated_at"
+         max_retries, timeout_seconds, on_lease_loss, created_at, updated_at, \
+         revision"
     };
 }
 pub(in crate::store) use config_columns;
@@ -292,6 +294,7 @@ impl ConfigColumns {
             },
             created_at: self.created_at.into(),
             updated_at: self.updated_at.into(),
+            revision: Revision(number(&id, self.revision)?),
         })
     }
 }

@@ -3,8 +3,8 @@
 
 use super::super::{
     AdminActor, AdminAuditRow, CoordinatorRecord, CoordinatorRow, CustomerPatch, CustomerRecord,
-    CustomerView, Json, KeyId, KeyRecord, KeyRow, Page, StoreError, Tier, WorkerFilter, WorkerView,
-    WorkerWish, WorkerWishOutcome,
+    CustomerView, Json, KeyId, KeyRecord, KeyRow, Page, PatchCustomer, Revision, StoreError, Tier,
+    WorkerFilter, WorkerView, WorkerWish, WorkerWishOutcome,
     encode::{Time, int, text, uuid},
     records::{
         AdminAuditColumns, CoordinatorColumns, CustomerColumns, KeyColumns, RunningColumns,
@@ -97,8 +97,9 @@ update customers set name = coalesce($2, name), tier = coalesce($3, tier),
     max_concurrent_workloads = case when $4 then $5 else max_concurrent_workloads end,
     max_queue_depth = case when $6 then $7 else max_queue_depth end,
     rate_limit_per_sec = case when $8 then $9 else rate_limit_per_sec end,
-    rate_limit_burst = case when $10 then $11 else rate_limit_burst end
-where id = $1";
+    rate_limit_burst = case when $10 then $11 else rate_limit_burst end,
+    revision = revision + 1
+where id = $1 and revision = $12";
 
 const CREATE_KEY: &str = "\
 insert into api_keys (id, customer_id, name, prefix, secret_hash, created_at, expires_at)
@@ -380,12 +381,13 @@ impl Session {
         &self,
         customer: CustomerId,
         patch: &CustomerPatch,
+        upon: Revision,
         actor: &AdminActor,
-    ) -> Result<Option<CustomerView>, StoreError> {
+    ) -> Result<PatchCustomer, StoreError> {
         if let Some(name) = &patch.name {
             text(name)?;
         }
-        let (it, actor) = (patch.clone(), actor.clone());
+        let (it, actor, upon) = (patch.clone(), actor.clone(), int(upon.0)?);
         self.write(move |conn| {
             Box::pin(async move {
                 let mut query = sqlx::query(PATCH_CUSTOMER)
@@ -402,12 +404,16 @@ impl Session {
                         .bind(limit.is_some())
                         .bind(limit.flatten().map(i64::from));
                 }
-                if query.execute(&mut *conn).await?.rows_affected() == 0 {
-                    return Ok(End::Undo(None));
+                let done = query.bind(upon).execute(&mut *conn).await?.rows_affected() == 1;
+                if done {
+                    let (subject, details) = (customer.to_string(), patch_details(&it));
+                    note(conn, &actor, "customer.updated", &subject, &details).await?;
                 }
-                let (subject, details) = (customer.to_string(), patch_details(&it));
-                note(conn, &actor, "customer.updated", &subject, &details).await?;
-                Ok(End::Keep(find_customer(conn, customer).await?))
+                Ok(match find_customer(conn, customer).await?.map(Box::new) {
+                    Some(view) if done => End::Keep(PatchCustomer::Patched(view)),
+                    Some(view) => End::Undo(PatchCustomer::Overtaken(view)),
+                    None => End::Undo(PatchCustomer::NotFound),
+                })
             })
         })
         .await

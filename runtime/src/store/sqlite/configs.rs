@@ -1,8 +1,9 @@
 //! Workload configs.
 
 use super::super::{
-    ConfigId, ConfigRecord, ConfigRow, CreateConfig, DeleteConfig, Page, ReplaceConfig, StoreError,
-    encode::{Time, json_text, maybe_text, uuid},
+    ConfigId, ConfigRecord, ConfigRow, CreateConfig, DeleteConfig, Page, ReplaceConfig, Revision,
+    StoreError,
+    encode::{Time, int, json_text, maybe_text, uuid},
     records::{ConfigColumns, config_columns},
 };
 use super::{
@@ -17,16 +18,17 @@ const CREATE: &str = concat!(
     "insert into workload_configs (customer_id, id, workload_type, description, config_json,
         resource_limits, checkpoint_interval_sec, max_retries, timeout_seconds, on_lease_loss,
         created_at, updated_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-        $11)
+     select c.id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+        $11 from customers c where c.id = $1 and c.revision = $12
      on conflict (customer_id, workload_type) do nothing returning ",
     config_columns!()
 );
 const REPLACE: &str = concat!(
     "update workload_configs set workload_type = $3, description = $4, config_json = $5,
         resource_limits = $6, checkpoint_interval_sec = $7, max_retries = $8,
-        timeout_seconds = $9, on_lease_loss = $10, updated_at = $11
-     where customer_id = $1 and id = $2 returning ",
+        timeout_seconds = $9, on_lease_loss = $10, updated_at = $11,
+        revision = revision + 1
+     where customer_id = $1 and id = $2 and revision = $12 returning ",
     config_columns!()
 );
 const ONE: &str = concat!(
@@ -59,15 +61,21 @@ struct Columns {
     record: ConfigRecord,
     config: String,
     limits: String,
+    upon: i64,
 }
 
 impl Columns {
-    fn new(customer: CustomerId, record: &ConfigRecord) -> Result<Self, StoreError> {
+    fn new(
+        customer: CustomerId,
+        record: &ConfigRecord,
+        upon: Revision,
+    ) -> Result<Self, StoreError> {
         maybe_text(record.description.as_deref())?;
         Ok(Self {
             customer: uuid(customer.0),
             config: json_text(&record.config_json)?,
             limits: json_text(&record.resource_limits)?,
+            upon: int(upon.0)?,
             record: record.clone(),
         })
     }
@@ -89,6 +97,7 @@ impl Columns {
             .bind(i64::from(record.timeout_seconds))
             .bind(record.on_lease_loss.as_str())
             .bind(now().0)
+            .bind(self.upon)
     }
 }
 
@@ -97,8 +106,9 @@ impl Session {
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<CreateConfig, StoreError> {
-        let columns = Columns::new(customer, config)?;
+        let columns = Columns::new(customer, config, upon)?;
         let row: Option<ConfigColumns> = self
             .write(move |conn| {
                 Box::pin(async move {
@@ -115,9 +125,23 @@ impl Session {
             // The type is taken, unless it is by an earlier sending of this very statement.
             None => match self.config(customer, config.id).await? {
                 Some(row) => Ok(CreateConfig::Created(row)),
-                None => Ok(CreateConfig::TypeTaken),
+                None => self.why_not_created(customer, upon).await,
             },
         }
+    }
+
+    /// Revisions only grow: one that is still there was there all the while.
+    async fn why_not_created(
+        &self,
+        customer: CustomerId,
+        upon: Revision,
+    ) -> Result<CreateConfig, StoreError> {
+        let found = self.customer(customer).await?;
+        Ok(match found.map(|view| view.revision) {
+            None => CreateConfig::NoCustomer,
+            Some(revision) if revision == upon => CreateConfig::TypeTaken,
+            Some(_) => CreateConfig::Overtaken,
+        })
     }
 
     pub(super) async fn config(
@@ -167,10 +191,22 @@ impl Session {
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<ReplaceConfig, StoreError> {
-        let columns = Columns::new(customer, config)?;
+        let columns = Columns::new(customer, config, upon)?;
         self.write(move |conn| {
             Box::pin(async move {
+                let there: Option<ConfigColumns> = sqlx::query_as(ONE)
+                    .bind(columns.customer)
+                    .bind(uuid(columns.record.id.0))
+                    .fetch_optional(&mut *conn)
+                    .await?;
+                let Some(there) = there.map(ConfigColumns::read).transpose()? else {
+                    return Ok(End::Undo(ReplaceConfig::NotFound));
+                };
+                if there.revision != upon {
+                    return Ok(End::Undo(ReplaceConfig::Overtaken(there)));
+                }
                 let taken: bool = sqlx::query_scalar(TAKEN)
                     .bind(columns.customer)
                     .bind(columns.record.workload_type.as_str())
@@ -178,14 +214,7 @@ impl Session {
                     .fetch_one(&mut *conn)
                     .await?;
                 if taken {
-                    let there: Option<ConfigColumns> = sqlx::query_as(ONE)
-                        .bind(columns.customer)
-                        .bind(uuid(columns.record.id.0))
-                        .fetch_optional(conn)
-                        .await?;
-                    let answer =
-                        there.map_or(ReplaceConfig::NotFound, |_| ReplaceConfig::TypeTaken);
-                    return Ok(End::Undo(answer));
+                    return Ok(End::Undo(ReplaceConfig::TypeTaken));
                 }
                 let row: Option<ConfigColumns> = columns
                     .bind(sqlx::query_as(REPLACE))
@@ -223,6 +252,10 @@ impl Session {
                 if used {
                     return Ok(End::Undo(DeleteConfig::InUse));
                 }
+                sqlx::query("update customers set revision = revision + 1 where id = $1")
+                    .bind(customer)
+                    .execute(&mut *conn)
+                    .await?;
                 sqlx::query("delete from workload_configs where id = $1")
                     .bind(config)
                     .execute(conn)

@@ -25,6 +25,11 @@ const MIGRATIONS: Known = Known(&[
         "retire old rows",
         include_str!("../../../../migrations/sqlite/0003_retire_old_rows.sql"),
     ),
+    (
+        4,
+        "guard changes",
+        include_str!("../../../../migrations/sqlite/0004_guard_changes.sql"),
+    ),
 ]);
 
 /// How long a migration waits for another that is under way.

@@ -14,8 +14,8 @@ use niyanta_core::{
 };
 use runtime::store::{
     AdminActor, AdminAuditRow, CoordinatorRecord, CoordinatorRow, CustomerPatch, CustomerRecord,
-    CustomerView, Json, KeyId, KeyRecord, KeyRow, Limits, Page, StoreError, WorkerFilter,
-    WorkerView, WorkerWish, WorkerWishOutcome, words,
+    CustomerView, Json, KeyId, KeyRecord, KeyRow, Limits, Page, PatchCustomer, Revision,
+    StoreError, WorkerFilter, WorkerView, WorkerWish, WorkerWishOutcome, words,
 };
 use serde_json::{Map, json};
 
@@ -139,6 +139,7 @@ impl SimStore {
         if is_new {
             let account = Account {
                 record: it.clone(),
+                revision: Revision::ZERO,
                 created_at: now,
             };
             database.shelf.customers.insert(it.id, account);
@@ -173,14 +174,22 @@ impl SimStore {
         &self,
         customer: CustomerId,
         patch: &CustomerPatch,
+        upon: Revision,
         actor: &AdminActor,
-    ) -> Result<Option<CustomerView>, StoreError> {
+    ) -> Result<PatchCustomer, StoreError> {
         patch.name.as_deref().map_or(Ok(()), words::check_text)?;
         let now = self.database_time();
         let mut database = self.lock();
-        let Some(account) = database.shelf.customers.get_mut(&customer) else {
-            return Ok(None);
+        let Some(before) = database.customer_view(customer) else {
+            return Ok(PatchCustomer::NotFound);
         };
+        if before.revision != upon {
+            return Ok(PatchCustomer::Overtaken(Box::new(before)));
+        }
+        let Some(account) = database.shelf.customers.get_mut(&customer) else {
+            return Ok(PatchCustomer::NotFound);
+        };
+        account.revision = upon.next();
         let record = &mut account.record;
         let mut details = Map::new();
         if let Some(name) = &patch.name {
@@ -222,7 +231,8 @@ impl SimStore {
         database.set_limits(customer);
         let subject = customer.to_string();
         database.note(now, actor, "customer.updated", subject, json!(details));
-        Ok(database.customer_view(customer))
+        let after = database.customer_view(customer).map(Box::new);
+        Ok(after.map_or(PatchCustomer::NotFound, PatchCustomer::Patched))
     }
 
     pub(super) fn add_key(
@@ -349,6 +359,8 @@ impl Database {
             name: account.record.name.clone(),
             tier: account.record.tier,
             limits: self.limits(customer)?,
+            overrides: account.record.overrides,
+            revision: account.revision,
             running: counters.running,
             queued: signed(counters.submitted) - signed(counters.left_queue),
             created_at: account.created_at,

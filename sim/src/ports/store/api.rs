@@ -15,8 +15,8 @@ use niyanta_core::{
     workload::{Desired, Status},
 };
 use runtime::store::{
-    ConfigId, ConfigRecord, ConfigRow, CreateConfig, DeleteConfig, ReplaceConfig, StoreError,
-    Submission, SubmitOutcome, Wish, WishOutcome, words,
+    ConfigId, ConfigRecord, ConfigRow, CreateConfig, DeleteConfig, ReplaceConfig, Revision,
+    StoreError, Submission, SubmitOutcome, Wish, WishOutcome, words,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -131,12 +131,19 @@ impl SimStore {
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<CreateConfig, StoreError> {
         check_config(config)?;
         let now = self.database_time();
         let mut database = self.lock();
         if let Some(there) = database.shelf.configs.get(&(customer, config.id)) {
             return Ok(CreateConfig::Created(there.clone()));
+        }
+        let Some(account) = database.shelf.customers.get(&customer) else {
+            return Ok(CreateConfig::NoCustomer);
+        };
+        if account.revision != upon {
+            return Ok(CreateConfig::Overtaken);
         }
         let taken = database.config_of(customer, &config.workload_type);
         if taken.is_some() {
@@ -146,6 +153,7 @@ impl SimStore {
             record: config.clone(),
             created_at: now,
             updated_at: now,
+            revision: Revision::ZERO,
         };
         let place = (customer, config.id);
         database.shelf.configs.insert(place, row.clone());
@@ -156,6 +164,7 @@ impl SimStore {
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<ReplaceConfig, StoreError> {
         check_config(config)?;
         let now = self.database_time();
@@ -165,11 +174,15 @@ impl SimStore {
         let Some(row) = database.shelf.configs.get_mut(&(customer, config.id)) else {
             return Ok(ReplaceConfig::NotFound);
         };
+        if row.revision != upon {
+            return Ok(ReplaceConfig::Overtaken(row.clone()));
+        }
         if is_taken {
             return Ok(ReplaceConfig::TypeTaken);
         }
         row.record = config.clone();
         row.updated_at = now;
+        row.revision = upon.next();
         Ok(ReplaceConfig::Replaced(row.clone()))
     }
 
@@ -185,6 +198,9 @@ impl SimStore {
         });
         if in_use {
             return DeleteConfig::InUse;
+        }
+        if let Some(account) = database.shelf.customers.get_mut(&customer) {
+            account.revision = account.revision.next();
         }
         database.shelf.configs.remove(&(customer, config));
         DeleteConfig::Deleted

@@ -10,7 +10,7 @@ use niyanta_core::{
 };
 use runtime::store::{
     AdminAuditRow, ConfigId, ConfigRow, CoordinatorRecord, CustomerRecord, Json, KeyId, KeyRow,
-    LogLine,
+    LogLine, Revision,
 };
 use std::collections::BTreeMap;
 
@@ -78,6 +78,7 @@ pub(super) struct Hand {
 #[derive(Debug, Clone)]
 pub(super) struct Account {
     pub(super) record: CustomerRecord,
+    pub(super) revision: Revision,
     pub(super) created_at: WallTime,
 }
 

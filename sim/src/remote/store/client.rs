@@ -22,10 +22,10 @@ use runtime::store::{
     AdminActor, AdminAuditRow, AssignmentRow, AuditRow, CheckpointReport, Commit, ConfigId,
     ConfigRecord, ConfigRow, CoordinatorRecord, CoordinatorRow, CreateConfig, CustomerPatch,
     CustomerRecord, CustomerView, DeleteConfig, KeyId, KeyRecord, KeyRow, LeaseAnswer, LogFilter,
-    LogReport, LogRow, OutcomeReport, Page, ProgressReport, ReplaceConfig, Retire, SchemaError,
-    StatsQuery, StatsRow, Store, StoreError, Submission, SubmitOutcome, TakeLease, Timed, Wish,
-    WishOutcome, WorkerFilter, WorkerView, WorkerWish, WorkerWishOutcome, WorkloadFilter,
-    WorkloadView, Written,
+    LogReport, LogRow, OutcomeReport, Page, PatchCustomer, ProgressReport, ReplaceConfig, Retire,
+    Revision, SchemaError, StatsQuery, StatsRow, Store, StoreError, Submission, SubmitOutcome,
+    TakeLease, Timed, Wish, WishOutcome, WorkerFilter, WorkerView, WorkerWish, WorkerWishOutcome,
+    WorkloadFilter, WorkloadView, Written,
 };
 use std::{
     fmt,
@@ -354,9 +354,10 @@ impl<D: Dial> Store for RemoteStore<D> {
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<CreateConfig, StoreError> {
         let it = config.clone();
-        ask!(self, Others, 96, create_config(customer, &it))?
+        ask!(self, Others, 96, create_config(customer, &it, upon))?
     }
 
     async fn config(
@@ -380,9 +381,10 @@ impl<D: Dial> Store for RemoteStore<D> {
         &self,
         customer: CustomerId,
         config: &ConfigRecord,
+        upon: Revision,
     ) -> Result<ReplaceConfig, StoreError> {
         let it = config.clone();
-        ask!(self, Others, 96, replace_config(customer, &it))?
+        ask!(self, Others, 96, replace_config(customer, &it, upon))?
     }
 
     async fn delete_config(
@@ -435,10 +437,16 @@ impl<D: Dial> Store for RemoteStore<D> {
         &self,
         customer: CustomerId,
         patch: &CustomerPatch,
+        upon: Revision,
         actor: &AdminActor,
-    ) -> Result<Option<CustomerView>, StoreError> {
+    ) -> Result<PatchCustomer, StoreError> {
         let (it, actor) = (patch.clone(), actor.clone());
-        ask!(self, Others, 96, patch_customer(customer, &it, &actor))?
+        ask!(
+            self,
+            Others,
+            96,
+            patch_customer(customer, &it, upon, &actor)
+        )?
     }
 
     async fn create_key(
