@@ -42,7 +42,7 @@ use tokio::{
     get, path = "/v1/workloads/{workload_id}/logs", tag = "workloads",
     params(schema::LogsQuery, ("Last-Event-ID" = Option<String>, Header, pattern = "^[A-Za-z0-9_-]{0,100}$", description = "As `cursor`, which clients of streams send by themselves")),
     responses(
-        (status = 200, description = "A page; or with `follow`, a stream of the events `log` and, at last, `end`", content((LogList = "application/json"), (String = "text/event-stream"))),
+        (status = 200, description = "A page; or with `follow`, a stream of the events `log` and, at last, `end`", content((LogList = "application/json"), (schema::LogsEvent = "text/event-stream"))),
     )
 )]
 pub(crate) async fn logs(

@@ -8,6 +8,7 @@
 
 use super::{
     auth::Access,
+    dto::Log,
     error::Code,
     routes::{self, Route},
     schema::{self, ProblemBody},
@@ -85,8 +86,46 @@ pub(crate) fn build(routes: &[Route]) -> Value {
         let method = route.method.as_str().to_ascii_lowercase();
         document["paths"][&route.path][method] = operation(route);
     }
+    document["components"]["schemas"][schema::LogsEvent::name().as_ref()] = logs_event();
     require_all_of_answers(&mut document);
     document
+}
+
+/// The schema of a stream is that of each of its events, with the event's fields as members: so
+/// OpenAPI 3.2 has it, and so do the tools that read 3.1. JSON within text is more than derived
+/// schemas can say.
+fn logs_event() -> Value {
+    let event = |name: &str, about: &str, data: Value| {
+        json!({
+            "title": name,
+            "description": about,
+            "type": "object",
+            "required": ["event", "data"],
+            "properties": {
+                "event": { "const": name },
+                "id": {
+                    "type": "string",
+                    "description": "The cursor behind the last line, for `cursor` or `Last-Event-ID`",
+                },
+                "data": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "contentSchema": data,
+                },
+            },
+        })
+    };
+    let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+    let status = reference(&schema::WorkloadStatus::name());
+    let end =
+        json!({ "type": "object", "required": ["status"], "properties": { "status": status } });
+    json!({
+        "description": "An event of a stream of logs",
+        "oneOf": [
+            event("log", "A line", reference(&Log::name())),
+            event("end", "The workload has ended, and all of its lines were sent", end),
+        ],
+    })
 }
 
 /// Answers always write every field, absent values as `null`; what clients send may leave fields out.

@@ -101,6 +101,14 @@ pub(crate) enum Order {
     Desc,
 }
 
+/// An event of a stream of logs. What its data hold is added to the document by hand: see `openapi`.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LogsEvent {
+    event: String,
+    id: String,
+    data: String,
+}
+
 /// A refusal (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]

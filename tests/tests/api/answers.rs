@@ -10,9 +10,10 @@ use futures::future::join_all;
 use serde_json::json;
 use tests::{Answer, Cluster, ClusterOptions, one_at_a_time};
 
-use super::document::{Document, Operation};
+use super::document::{Document, Operation, read_events};
+use super::in_doubt;
 use super::outages;
-use super::place::Place;
+use super::place::{Ids, Place};
 use super::refusals::{refused, send};
 
 /// What was answered so far.
@@ -35,9 +36,6 @@ impl Seen {
         let mut missing = Vec::new();
         for operation in &document.operations {
             for status in operation.statuses() {
-                if status == 504 && outages::looks_first(operation) {
-                    continue;
-                }
                 let was_seen = |place: &usize| {
                     let key = (operation.id.clone(), status, *place);
                     self.answers.contains_key(&key)
@@ -75,10 +73,12 @@ async fn every_answer_of_the_document_is_given_by_every_coordinator() {
         }
         other_methods(&mut seen, &document, place).await;
         full_queue(&mut seen, &document, place, &cluster).await;
+        stream(&document, place).await;
     }
     bodies_that_do_not_come(&mut seen, &document, &places).await;
     outages::failing(&mut seen, &document, &places, &cluster).await;
     outages::frozen(&mut seen, &document, &places, &cluster).await;
+    in_doubt::behind_a_lock(&mut seen, &document, &places, &cluster).await;
     outages::down(&mut seen, &document, &places, &mut cluster).await;
 
     let missing = seen.missing(&document, places.len());
@@ -113,6 +113,23 @@ async fn ordinary(seen: &mut Seen, operation: &Operation, place: &Place) {
         assert_eq!(answer.status, status, "{}: {}", operation.id, answer.text);
         seen.note(operation, place, &answer);
     }
+}
+
+/// The other success of reading logs: each of its events is as the document has it.
+async fn stream(document: &Document, place: &Place) {
+    let logs = document.operations.iter().find(|it| it.takes("follow"));
+    let ids = Ids {
+        workload: place.talked().await,
+        ..place.ids.clone()
+    };
+    let asked = place.ask_for(logs.unwrap(), &ids).query("follow=true");
+    let answer = send(place, logs.unwrap(), &asked).await;
+    let events = read_events(&answer.text);
+    let names: Vec<_> = events.iter().map(|event| event["event"].clone()).collect();
+    assert_eq!(
+        (answer.status, names),
+        (200, vec![json!("log"), json!("end")])
+    );
 }
 
 /// Every method that a path does not have.

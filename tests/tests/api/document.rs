@@ -31,6 +31,41 @@ struct Response {
     said: Value,
     /// Of its JSON, if it has any.
     schema: Option<Validator>,
+    /// What events of a stream may be: name, the event itself, the JSON in its data.
+    events: Vec<(String, Validator, Validator)>,
+}
+
+/// The schemas of an event stream; references lead to `components`.
+fn events(content: &Value, components: &Value) -> Vec<(String, Validator, Validator)> {
+    let whole = |schema: &Value| {
+        let mut schema = schema.clone();
+        schema["components"] = components.clone();
+        jsonschema::draft202012::new(&schema).unwrap()
+    };
+    let Some(reference) = content["text/event-stream"]["schema"]["$ref"].as_str() else {
+        return Vec::new();
+    };
+    let name = reference.rsplit('/').next().unwrap();
+    let kinds = components["schemas"][name]["oneOf"].as_array().unwrap();
+    let read = |event: &Value| {
+        let fields = &event["properties"];
+        let name = fields["event"]["const"].as_str().unwrap().to_owned();
+        assert_eq!(fields["data"]["contentMediaType"], "application/json");
+        (name, whole(event), whole(&fields["data"]["contentSchema"]))
+    };
+    kinds.iter().map(read).collect()
+}
+
+/// The events of a stream, each as its fields.
+pub(crate) fn read_events(text: &str) -> Vec<Value> {
+    let read = |event: &str| {
+        let fields = event.lines().filter_map(|line| line.split_once(": "));
+        let fields: serde_json::Map<String, Value> = fields
+            .map(|(name, value)| (name.to_owned(), json!(value)))
+            .collect();
+        fields.contains_key("data").then_some(Value::Object(fields))
+    };
+    text.split("\n\n").filter_map(read).collect()
 }
 
 impl Operation {
@@ -49,8 +84,14 @@ impl Operation {
                 schema["components"] = components.clone();
                 jsonschema::draft202012::new(&schema).unwrap()
             });
+            let events = events(&said["content"], components);
             let said = said.clone();
-            (status.parse().unwrap(), Response { said, schema })
+            let response = Response {
+                said,
+                schema,
+                events,
+            };
+            (status.parse().unwrap(), response)
         });
         Self {
             id: said["operationId"].as_str().unwrap().to_owned(),
@@ -98,6 +139,16 @@ impl Operation {
             content.contains_key(&media),
             "{what}: {media} is not in {content:?}"
         );
+        if media == "text/event-stream" {
+            for event in read_events(&answer.text) {
+                let kinds = &response.events;
+                let kind = kinds.iter().find(|(name, ..)| event["event"] == *name);
+                let (_, whole, data) = kind.unwrap_or_else(|| panic!("{what}: {event}"));
+                let inner = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
+                assert!(whole.is_valid(&event), "{what}: {event}");
+                assert!(data.is_valid(&inner), "{what}: {event}");
+            }
+        }
         let Some(schema) = response.schema.as_ref().filter(|_| media.ends_with("json")) else {
             return;
         };

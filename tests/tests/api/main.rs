@@ -14,6 +14,7 @@ mod answers;
 mod asked;
 mod audit;
 mod document;
+mod in_doubt;
 mod isolation;
 mod lists;
 mod outages;

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use super::answers::Seen;
 use super::asked::Who;
 use super::document::{Access, Document, Operation};
+use super::in_doubt::looks_first;
 use super::place::Place;
 use super::refusals::send;
 use super::wire::slowly;
@@ -161,21 +162,6 @@ fn all<'a>(
     places.iter().flat_map(of_place).collect()
 }
 
-/// A wish is made upon a revision that is read first, and a database that hangs leaves that read
-/// without an answer: nothing was sent, which is 503. What it says when its writing is in doubt is
-/// shown where the moment can be chosen (`runtime/src/http/tests/control.rs`).
-pub(crate) fn looks_first(operation: &Operation) -> bool {
-    [
-        "delete_admin_workers_by_worker_id",
-        "post_admin_workers_by_worker_id_drain",
-        "post_admin_workers_by_worker_id_undrain",
-        "post_workloads_by_workload_id_cancel",
-        "post_workloads_by_workload_id_pause",
-        "post_workloads_by_workload_id_resume",
-    ]
-    .contains(&operation.id.as_str())
-}
-
 /// Asks all of these at once.
 async fn ask<'a>(
     these: &[(&'a Operation, &'a Place)],
@@ -266,7 +252,7 @@ async fn open_connections(places: &[Place], each: usize, url: &str) {
 }
 
 /// All are ready again, and one leads.
-async fn recovered(cluster: &Cluster) {
+pub(crate) async fn recovered(cluster: &Cluster) {
     until("a leader, and all to be ready", SOON, async || {
         let mut leaders = 0;
         for coordinator in &cluster.coordinators {

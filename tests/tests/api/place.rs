@@ -192,7 +192,12 @@ impl Place {
                 }
             }
             ("delete_admin_api_keys_by_key_id", 204) => ids.key = self.new_key().await,
-            ("delete_admin_workers_by_worker_id", 202) => {
+            (
+                "delete_admin_workers_by_worker_id"
+                | "post_admin_workers_by_worker_id_drain"
+                | "post_admin_workers_by_worker_id_undrain",
+                202,
+            ) => {
                 ids.worker = self.fresh("worker");
                 RawWorker::registered(&self.nats_url, &ids.worker, &["nothing"], 1).await;
             }
@@ -229,6 +234,20 @@ impl Place {
     pub(crate) async fn new_workload(&self, of: &str) -> String {
         let body = json!({"workload_type": of});
         self.client(Who::Own).submit_body(&body).await
+    }
+
+    /// A workload that wrote a line, and has ended.
+    pub(crate) async fn talked(&self) -> String {
+        let of = self.fresh("talk");
+        self.new_config(&of).await;
+        let id = self.new_workload(&of).await;
+        let worker = self.fresh("talker");
+        let mut raw = RawWorker::registered(&self.nats_url, &worker, &[&of], 1).await;
+        raw.next_assignment(SOON).await;
+        raw.report("workload.started", &id, 1, json!({})).await;
+        raw.log(&id, 1, 1, &["hello"]).await;
+        raw.report("workload.completed", &id, 1, json!({})).await;
+        id
     }
 
     async fn new_config(&self, of: &str) -> String {
