@@ -158,11 +158,17 @@ impl Follower {
             }
             let (customer, workload) = (self.customer, self.workload);
             let store = &self.state.store;
+            let turn = select! {
+                biased;
+                () = self.state.stopping() => return None,
+                turn = self.state.places.looks.turn() => turn,
+            };
             // The status is read first: lines read after it include all that came before the end.
             let view = outcome::read(|| store.workload(customer, workload)).await;
             let status = view.ok()??.status;
             let filter = &self.filter;
             let rows = outcome::read(|| store.logs(customer, workload, filter, BATCH)).await;
+            drop(turn);
             let rows = rows.ok()??;
             if let Some(last) = rows.last() {
                 self.filter.after = Some((last.attempt, last.sequence));

@@ -5,6 +5,9 @@
 //! floods sheds its own requests first. Whatever finds no place is answered 503 with `Retry-After`,
 //! and nothing of it was done. Probes are outside of all this.
 //!
+//! Whoever waits looks at the database from time to time, and a few of them at once ([`Looks`]): else a
+//! thousand who woke together would stand before everybody else at its connections.
+//!
 //! A queue in front was rejected: whoever waits in it still costs memory, and gets its answer when
 //! its client has gone.
 
@@ -17,6 +20,7 @@ use std::{
     future::Future,
     sync::{Arc, Mutex, PoisonError},
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Who holds a place: a customer, or the operators together.
 type Holder = Option<CustomerId>;
@@ -105,12 +109,26 @@ impl Drop for Taken {
     }
 }
 
+/// Who waits and looks at the database right now.
+#[derive(Debug)]
+pub(crate) struct Looks(Semaphore);
+
+impl Looks {
+    /// Waits for its turn, and has it until the value is dropped.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.0.acquire().await.ok()
+    }
+}
+
 /// The pools of a process.
 #[derive(Debug)]
 pub struct Places {
     requests: Arc<Pool>,
     waiting: Arc<Pool>,
     bytes: Arc<Pool>,
+    /// For what is looked at again by those who wait.
+    pub(crate) looks: Looks,
 }
 
 impl Default for Places {
@@ -119,6 +137,7 @@ impl Default for Places {
             requests: Pool::new("requests", REQUESTS_MAX),
             waiting: Pool::new("waiting", WAITING_MAX),
             bytes: Pool::new("bytes", BODIES_BYTES_MAX),
+            looks: Looks(Semaphore::new(LOOKS_MAX)),
         }
     }
 }
@@ -186,6 +205,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Place {
 const REQUESTS_MAX: usize = 1_024;
 /// Long-polls and streams at once.
 const WAITING_MAX: usize = 4_096;
+/// Looks of those that wait, at once: a small part of the connections to the database.
+pub(super) const LOOKS_MAX: usize = 2;
 /// Bytes of bodies held at once, beyond the first of each.
 const BODIES_BYTES_MAX: usize = 256 << 20;
 /// No holder gets more than one part in so many.

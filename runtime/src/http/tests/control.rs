@@ -400,6 +400,24 @@ async fn a_long_poll_answers_at_a_change_at_the_end_or_at_a_stop() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_poll_looks_in_turn_with_others_and_ends_in_time_all_the_same() {
+    let rig = Rig::new();
+    let mut turns = Vec::new();
+    for _ in 0..places::LOOKS_MAX {
+        turns.push(rig.state.places.looks.turn().await.unwrap());
+    }
+    let uri = format!("/v1/workloads/{WORKLOAD}?wait=20");
+    let start = Instant::now();
+    assert_eq!(rig.get(&uri).await.status, 200);
+    assert_eq!(start.elapsed().as_secs(), 20);
+    // At the beginning and at the end.
+    assert_eq!(rig.store.calls("workload"), 2);
+    drop(turns);
+    assert_eq!(rig.get(&uri).await.status, 200);
+    assert!(rig.store.calls("workload") > 20);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_long_poll_on_an_ended_workload_answers_at_once() {
     let rig = Rig::new();
     let ended = workload(Status::Completed);

@@ -85,6 +85,36 @@ async fn a_stream_goes_on_until_the_workload_has_ended_and_its_lines_are_in() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_looks_in_turn_with_others_and_ends_at_a_stop_all_the_same() {
+    let rig = Rig::new();
+    end(&rig, Status::Running);
+    add(&rig, line(1, 1));
+    let mut turns = Vec::new();
+    for _ in 0..places::LOOKS_MAX {
+        turns.push(rig.state.places.looks.turn().await.unwrap());
+    }
+    let uri = format!("/v1/workloads/{WORKLOAD}/logs?follow=true");
+    let follow = || async {
+        let request = request("GET", &uri, &rig.own).body(Body::empty()).unwrap();
+        let response = router(rig.state.clone()).oneshot(request).await.unwrap();
+        response.into_body().into_data_stream()
+    };
+    let (mut body, mut other) = (follow().await, follow().await);
+    let start = Instant::now();
+    let others = async {
+        sleep(Duration::from_secs(7)).await;
+        drop(turns.pop());
+    };
+    let (first, ()) = tokio::join!(body.next(), others);
+    assert!(String::from_utf8_lossy(&first.unwrap().unwrap()).contains("line 1.1"));
+    assert_eq!(start.elapsed().as_secs(), 7);
+
+    turns.push(rig.state.places.looks.turn().await.unwrap());
+    rig.status.send_modify(|known| known.stopping = true);
+    assert!(other.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_ends_when_the_process_stops() {
     let rig = Rig::new();
     end(&rig, Status::Running);
