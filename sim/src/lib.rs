@@ -12,33 +12,100 @@
 //!
 //! There is no async here, no thread inside a run, and no entropy but the seed. The same seed gives
 //! the same hash, in any process.
+//!
+//! Compiled with `--cfg madsim` this is another engine, [`tasks`], and what it stands on. Nothing else
+//! is public then, so that what nobody calls is not compiled to the end.
+#![cfg_attr(
+    madsim,
+    allow(
+        dead_code,
+        unreachable_pub,
+        unused_imports,
+        reason = "only `tasks` is called in that build"
+    )
+)]
 
+#[cfg(not(madsim))]
 pub mod bank;
+#[cfg(madsim)]
+mod bound;
+#[cfg(not(madsim))]
 pub mod bound;
 pub mod clock;
+#[cfg(not(madsim))]
 pub mod conformance;
+#[cfg(madsim)]
+mod decision;
+#[cfg(not(madsim))]
 pub mod decision;
+#[cfg(madsim)]
+mod explore;
+#[cfg(not(madsim))]
 pub mod explore;
+#[cfg(madsim)]
+mod machine;
+#[cfg(not(madsim))]
 pub mod machine;
+#[cfg(madsim)]
+mod message;
+#[cfg(not(madsim))]
 pub mod message;
+#[cfg(madsim)]
+mod model;
+#[cfg(not(madsim))]
 pub mod model;
+mod panics;
+pub mod parties;
+#[cfg(madsim)]
+mod picture;
+#[cfg(not(madsim))]
 pub mod picture;
+#[cfg(madsim)]
+mod plan;
+#[cfg(not(madsim))]
 pub mod plan;
 pub mod ports;
 pub mod properties;
+#[cfg(madsim)]
+mod recovery;
+#[cfg(not(madsim))]
 pub mod recovery;
 #[cfg(not(madsim))]
 pub mod remote;
+#[cfg(not(madsim))]
 pub mod report;
+#[cfg(madsim)]
+mod schedule;
+#[cfg(not(madsim))]
 pub mod schedule;
+#[cfg(not(madsim))]
 pub mod shrink;
+#[cfg(madsim)]
+mod story;
+#[cfg(not(madsim))]
 pub mod story;
+#[cfg(madsim)]
+pub mod tasks;
 pub mod trace;
 #[cfg(not(madsim))]
 pub mod turmoil;
+#[cfg(madsim)]
+mod worker;
+#[cfg(not(madsim))]
 pub mod worker;
+#[cfg(madsim)]
+mod world;
+#[cfg(not(madsim))]
 pub mod world;
 
+#[cfg(not(madsim))]
 pub use explore::{Report, explore};
+#[cfg(not(madsim))]
 pub use plan::Plan;
+#[cfg(not(madsim))]
 pub use world::{Counts, Outcome, World};
+#[cfg(madsim)]
+pub(crate) use {
+    plan::Plan,
+    world::{Counts, Outcome, World},
+};

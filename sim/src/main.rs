@@ -10,9 +10,9 @@
 mod commands;
 
 use clap::{Parser, Subcommand};
+use commands::engine::{self, Engine};
 #[cfg(not(madsim))]
-use commands::turmoil;
-use commands::{bank, bench, corpus, explore, hash, replay, report, shrink};
+use commands::{bank, bench, corpus, explore, hash, replay, report, shrink, tasks};
 use std::process::ExitCode;
 
 /// Runs the production core through seeded failovers.
@@ -23,6 +23,7 @@ struct Arguments {
     command: Command,
 }
 
+#[cfg(not(madsim))]
 #[derive(Subcommand)]
 enum Command {
     /// Run many seeds.
@@ -42,12 +43,22 @@ enum Command {
     /// Measure the simulator on its fixed scenario.
     Bench(bench::Arguments),
     /// Run the production driver, API and worker over simulated TCP.
-    #[cfg(not(madsim))]
-    Turmoil(turmoil::Arguments),
+    Turmoil(engine::Arguments),
+    /// Run them as tasks in an order drawn from the seed, in a build of its own.
+    Tasks(engine::Arguments),
 }
 
-fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
+/// What there is in a build with `--cfg madsim`.
+#[cfg(madsim)]
+#[derive(Subcommand)]
+enum Command {
+    /// Run the production driver, API and worker as tasks in an order drawn from the seed.
+    Tasks(engine::Arguments),
+}
+
+#[cfg(not(madsim))]
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Explore(arguments) => Ok(explore::run(&arguments)),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Shrink(arguments) => shrink::run(&arguments),
@@ -56,10 +67,30 @@ fn main() -> ExitCode {
         Command::Corpus(arguments) => corpus::run(&arguments),
         Command::Hash(arguments) => Ok(hash::run(&arguments)),
         Command::Bench(arguments) => Ok(bench::run(&arguments)),
-        #[cfg(not(madsim))]
-        Command::Turmoil(arguments) => Ok(turmoil::run(&arguments)),
+        Command::Turmoil(arguments) => {
+            let engine = Engine {
+                run: sim::turmoil::run,
+                run_all: sim::turmoil::run_all,
+            };
+            Ok(engine::run(&arguments, &engine))
+        }
+        Command::Tasks(_) => tasks::hand_over(),
+    }
+}
+
+#[cfg(madsim)]
+#[expect(clippy::unnecessary_wraps, reason = "as in the other build")]
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let Command::Tasks(arguments) = command;
+    let engine = Engine {
+        run: sim::tasks::run,
+        run_all: sim::tasks::run_all,
     };
-    done.unwrap_or_else(|error| {
+    Ok(engine::run(&arguments, &engine))
+}
+
+fn main() -> ExitCode {
+    run(Arguments::parse().command).unwrap_or_else(|error| {
         eprintln!("sim: {error:#}");
         ExitCode::from(2)
     })

@@ -11,8 +11,10 @@
 
 pub mod broker;
 pub mod checker;
+pub mod far;
 pub mod store;
 
 pub use broker::{Hub, SimBroker};
 pub use checker::Checker;
+pub use far::FarStore;
 pub use store::{SimStore, Time};

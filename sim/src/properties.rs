@@ -107,6 +107,13 @@ pub enum Observation<'a> {
         /// The effect.
         effect: &'a Effect,
     },
+    /// A driver's word of a term goes to the broker.
+    Spoken {
+        /// Where.
+        place: usize,
+        /// Of which term.
+        generation: Generation,
+    },
     /// A worker's words reached a coordinator's process, read or not.
     WordReached {
         /// Where.

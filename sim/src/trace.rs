@@ -17,6 +17,8 @@ pub struct Trace {
     story: Option<Vec<Line>>,
     picture: Picture,
     hashes: Vec<u64>,
+    /// Room for what prints.
+    printed: String,
 }
 
 /// One line of the story.
@@ -42,6 +44,7 @@ impl Trace {
             story: story.then(Vec::new),
             picture: Picture::default(),
             hashes: Vec::new(),
+            printed: String::new(),
         }
     }
 
@@ -78,8 +81,13 @@ impl Trace {
 
     /// Folds what prints into the hash.
     pub fn fold_debug(&mut self, value: &dyn fmt::Debug) {
-        // Writing into a hash cannot fail.
-        let _infallible = write!(Folder(self), "{value:?}");
+        // What prints comes in small pieces, and a hash is quickest over large ones.
+        let mut text = std::mem::take(&mut self.printed);
+        text.clear();
+        // Writing into a text cannot fail.
+        let _infallible = write!(text, "{value:?}");
+        self.fold_bytes(text.as_bytes());
+        self.printed = text;
     }
 
     /// Adds a line to the story, if one is told.
@@ -170,12 +178,5 @@ impl Hasher for Folder<'_> {
 
     fn finish(&self) -> u64 {
         self.0.hash[0]
-    }
-}
-
-impl Write for Folder<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.write(text.as_bytes());
-        Ok(())
     }
 }

@@ -15,51 +15,17 @@
 //!
 //! Not here: pauses, skewed timers, doubled segments and the order of tasks, which turmoil cannot do.
 
-mod client;
 mod faults;
-mod handler;
 mod hosts;
 mod http;
-mod operator;
 mod scenario;
-mod settle;
-mod tell;
 
+pub use crate::parties::{Outcome, Report};
 pub use scenario::Scenario;
-pub use tell::Report;
 
-use crate::{
-    clock::Moment,
-    ports::{Checker, checker::Counts},
-    properties::Violation,
-    trace::Line,
-};
+use crate::{clock::Moment, panics, parties, ports::Checker};
 use faults::Stage;
 use niyanta_core::time::Duration;
-use std::cell::RefCell;
-
-/// What a run came to.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// Its seed.
-    pub seed: u64,
-    /// How many coordinators there were.
-    pub coordinators: usize,
-    /// The first property that did not hold.
-    pub violation: Option<Violation>,
-    /// How much happened.
-    pub counts: Counts,
-    /// Faults that struck.
-    pub faults: u64,
-    /// How long after healing everything had settled.
-    pub settled_after: Duration,
-    /// Simulated time.
-    pub length: Duration,
-    /// The chained hash of what was seen.
-    pub hash: u128,
-    /// What happened, when it was asked for.
-    pub story: Vec<Line>,
-}
 
 /// Runs one seed.
 #[must_use]
@@ -67,10 +33,20 @@ pub fn run(seed: u64, story: bool) -> Outcome {
     run_scenario(&Scenario::draw(seed), story)
 }
 
+/// Runs these seeds, one after the other.
+#[must_use]
+pub fn run_all(seeds: impl Iterator<Item = u64>) -> Report {
+    let mut report = Report::of(scenario::ENGINE);
+    for seed in seeds {
+        report.add(&run(seed, false));
+    }
+    report
+}
+
 /// Runs one scenario.
 #[must_use]
 pub fn run_scenario(scenario: &Scenario, story: bool) -> Outcome {
-    let _panics = listen_for_panics();
+    let _panics = panics::listen();
     let mut stage = Stage::set(scenario, story);
     let checker = stage.checker();
     let mut settled_after = Duration::ZERO;
@@ -78,13 +54,14 @@ pub fn run_scenario(scenario: &Scenario, story: bool) -> Outcome {
         let now = stage.now();
         stage.act(now);
         if let Some(since_heal) = stage.healed_for(now)
-            && let Some(end) = settle::look(scenario, &checker, since_heal)
+            && since_heal.subsec_millis().is_multiple_of(250)
+            && let Some(end) = parties::look(&scenario.setting, &checker, since_heal)
         {
             settled_after = end;
             break;
         }
         let stepped = stage.step();
-        if let Some(panic) = take_panic() {
+        if let Some(panic) = panics::take() {
             checker.violate("panic", panic);
         } else if let Err(error) = stepped {
             checker.violate("panic", error);
@@ -106,8 +83,8 @@ fn outcome(
         checker.violate("scenario", "the leader never changed".to_owned());
     }
     Outcome {
-        seed: scenario.seed,
-        coordinators: scenario.coordinators,
+        seed: scenario.setting.seed,
+        coordinators: scenario.setting.coordinators,
         violation: checker.violation(),
         counts: checker.counts(),
         faults: stage.faults(),
@@ -116,41 +93,4 @@ fn outcome(
         hash: checker.hash(),
         story: checker.story(),
     }
-}
-
-thread_local! {
-    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
-    static LISTENS: RefCell<u32> = const { RefCell::new(0) };
-}
-
-/// A task that panics dies in silence otherwise. Panics of other threads are told as ever.
-fn listen_for_panics() -> Listening {
-    static HOOK: std::sync::Once = std::sync::Once::new();
-    HOOK.call_once(|| {
-        let told = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if LISTENS.with_borrow(|listens| *listens > 0) {
-                PANIC.with_borrow_mut(|panic| {
-                    panic.get_or_insert_with(|| info.to_string());
-                });
-            } else {
-                told(info);
-            }
-        }));
-    });
-    LISTENS.with_borrow_mut(|listens| *listens += 1);
-    Listening
-}
-
-struct Listening;
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        LISTENS.with_borrow_mut(|listens| *listens -= 1);
-        PANIC.take();
-    }
-}
-
-fn take_panic() -> Option<String> {
-    PANIC.take()
 }

@@ -3,7 +3,7 @@
 //! `SIM_TURMOIL_SEEDS` says how many seeds run, `SIM_TURMOIL_FROM` where they begin.
 #![cfg(not(madsim))]
 
-use sim::turmoil::Report;
+use sim::turmoil::run_all;
 use std::{env, io::Write as _, process::Command};
 
 fn number(name: &str, default: u64) -> u64 {
@@ -17,7 +17,7 @@ fn half(odd: u64) {
         number("SIM_TURMOIL_FROM", 0),
         number("SIM_TURMOIL_SEEDS", 500),
     );
-    let report = Report::of((from..from + seeds).filter(|seed| seed % 2 == odd));
+    let report = run_all((from..from + seeds).filter(|seed| seed % 2 == odd));
     // Seen also when the test passes.
     let told = writeln!(std::io::stderr(), "{report}");
     assert!(told.is_ok());

@@ -1,6 +1,6 @@
 //! `bench`: how fast the simulator runs its fixed scenario.
 
-use super::Stopwatch;
+use super::subject::Stopwatch;
 use clap::Args;
 use sim::{Counts, Plan, decision::Decider, explore::run_plan};
 use std::process::ExitCode;
@@ -15,7 +15,6 @@ pub(crate) struct Arguments {
     #[arg(long)]
     swarm: bool,
     /// How many runs of the same scenario over simulated TCP.
-    #[cfg(not(madsim))]
     #[arg(long, default_value_t = 5)]
     turmoil: u64,
 }
@@ -49,22 +48,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         counts.events / arguments.seeds.max(1),
         counts.leader_changes,
     );
-    finish(arguments)
-}
-
-#[cfg(madsim)]
-const fn finish(_arguments: &Arguments) -> ExitCode {
-    ExitCode::SUCCESS
-}
-
-#[cfg(not(madsim))]
-fn finish(arguments: &Arguments) -> ExitCode {
     bench_turmoil(arguments.turmoil)
 }
 
 /// The scenario of three coordinators, five workers and half a minute, with the production driver,
 /// API and worker over simulated TCP.
-#[cfg(not(madsim))]
 fn bench_turmoil(runs: u64) -> ExitCode {
     let (mut simulated, mut steps, mut changes) = (0.0, 0, 0);
     let clock = Stopwatch::start();

@@ -1,8 +1,8 @@
 //! `corpus`: one minimal schedule for every planted bug, and what it took.
 
 use super::{
-    Stopwatch, Subject,
     shrink::{RUNS_MAX, shrink_aloud},
+    subject::{Stopwatch, Subject},
 };
 use anyhow::Context;
 use clap::Args;

@@ -1,6 +1,6 @@
 //! `explore`: many seeds at once.
 
-use super::{Subject, bar};
+use super::subject::{Subject, bar};
 use clap::Args;
 use sim::explore::{Report, Search, explore};
 use sim_probes::Bug;

@@ -1,6 +1,6 @@
 //! `replay`: a run as a story.
 
-use super::Subject;
+use super::subject::Subject;
 use clap::Args;
 use sim::story;
 use sim_probes::Bug;

@@ -1,6 +1,6 @@
 //! `report`: a run as one page.
 
-use super::Subject;
+use super::subject::Subject;
 use anyhow::Context;
 use clap::Args;
 use sim::report;

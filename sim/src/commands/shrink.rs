@@ -1,6 +1,6 @@
 //! `shrink`: from a failing seed to a minimal schedule file.
 
-use super::{Subject, bar};
+use super::subject::{Subject, bar};
 use anyhow::{Context, bail};
 use clap::Args;
 use sim::{

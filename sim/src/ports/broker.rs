@@ -12,6 +12,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use runtime::broker::{
     Broker, BrokerError, Link, MESSAGE_BYTES_MAX, Message, Subscription,
     embedded::SUBSCRIPTION_CAPACITY,
@@ -33,12 +34,38 @@ pub struct Hub {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     weather: Option<Weather>,
+    carrier: Option<Carrier>,
+    witness: Option<Witness>,
     next_id: u64,
     parties: BTreeMap<u64, Party>,
     subscribers: BTreeMap<u64, Subscriber>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("parties", &self.parties)
+            .field("subscribers", &self.subscribers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs what is under way.
+type Carrier = Box<dyn Fn(BoxFuture<'static, ()>) + Send>;
+
+/// Is shown what reaches whom.
+type Witness = Box<dyn Fn(Address, &Reach<'_>) + Send>;
+
+/// What reaches a party's connection, read or not.
+#[derive(Debug)]
+pub enum Reach<'a> {
+    /// A message lies in a subscription of it.
+    Message(&'a Message),
+    /// Messages may have been missed, which the connection knows.
+    Interruption,
 }
 
 /// What the model lets through, and who decides where it leaves something open.
@@ -75,6 +102,16 @@ impl Hub {
         let hub = Self::default();
         hub.lock().weather = Some(Weather { model, decider });
         hub
+    }
+
+    /// Has what is under way run by `carrier`, which outlives its senders; by their own runtime else.
+    pub fn carried_by(&self, carrier: impl Fn(BoxFuture<'static, ()>) + Send + 'static) {
+        self.lock().carrier = Some(Box::new(carrier));
+    }
+
+    /// Shows what reaches whom.
+    pub fn witnessed_by(&self, witness: impl Fn(Address, &Reach<'_>) + Send + 'static) {
+        self.lock().witness = Some(Box::new(witness));
     }
 
     /// A connection of this party.
@@ -120,12 +157,15 @@ impl Hub {
         let state = self.lock();
         let of_it = |party: &&Party| party.address == address && !party.is_closed;
         for party in state.parties.values().filter(of_it) {
-            party.link.send_if_modified(|link| {
+            let has_changed = party.link.send_if_modified(|link| {
                 let changes = link.connected != connected;
                 link.connected = connected;
                 link.interruptions += u64::from(changes);
                 changes
             });
+            if has_changed {
+                state.show(address, &Reach::Interruption);
+            }
         }
     }
 
@@ -148,7 +188,11 @@ impl Hub {
                     state.deliver(to, message.clone());
                 } else {
                     let (hub, message) = (Arc::downgrade(&self.state), message.clone());
-                    tokio::spawn(deliver_later(hub, to, message, delay));
+                    let delivery = deliver_later(hub, to, message, delay);
+                    match &state.carrier {
+                        Some(carrier) => carrier(Box::pin(delivery)),
+                        None => drop(tokio::spawn(delivery)),
+                    }
                 }
             }
         }
@@ -192,10 +236,25 @@ impl State {
         if !party.link.borrow().connected {
             return;
         }
+        let shown = self.witness.is_some().then(|| message.clone());
         match subscriber.sender.try_send(message) {
+            Ok(()) => {
+                if let Some(message) = &shown {
+                    self.show(party.address, &Reach::Message(message));
+                }
+            }
             // A closed one is being dropped, which takes it off the list.
-            Ok(()) | Err(TrySendError::Closed(_)) => {}
-            Err(TrySendError::Full(_)) => party.link.send_modify(|link| link.interruptions += 1),
+            Err(TrySendError::Closed(_)) => {}
+            Err(TrySendError::Full(_)) => {
+                party.link.send_modify(|link| link.interruptions += 1);
+                self.show(party.address, &Reach::Interruption);
+            }
+        }
+    }
+
+    fn show(&self, whom: Address, reach: &Reach<'_>) {
+        if let Some(witness) = &self.witness {
+            witness(whom, reach);
         }
     }
 }

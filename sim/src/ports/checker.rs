@@ -65,6 +65,8 @@ struct Seen {
     worker_places: BTreeMap<WorkerId, (usize, Clock)>,
     /// The incarnation that is alive at each worker's place.
     workers: BTreeMap<usize, Incarnation>,
+    /// When the worker at a place was scheduled again, if it ever was paused.
+    resumed: BTreeMap<usize, Moment>,
 }
 
 /// How much happened.
@@ -113,6 +115,7 @@ impl Checker {
             places: BTreeMap::new(),
             worker_places: BTreeMap::new(),
             workers: BTreeMap::new(),
+            resumed: BTreeMap::new(),
         };
         let seen = Arc::new(Mutex::new(seen));
         store.witnessed_by(Box::new(Landings(Arc::clone(&seen))));
@@ -138,6 +141,12 @@ impl Checker {
     #[must_use]
     pub fn now(&self) -> Moment {
         self.time.now()
+    }
+
+    /// Where true time comes from.
+    #[must_use]
+    pub fn time(&self) -> Time {
+        self.time.clone()
     }
 
     /// The first property that did not hold.

@@ -64,6 +64,17 @@ impl Property for LeaseHeld {
                 }
                 acted
             }
+            Observation::Spoken { place, generation } => {
+                let local = view.plan.coordinators[*place].clock.read(view.now);
+                let term = self.nodes.get(place).and_then(|shadow| shadow.term);
+                match term {
+                    Some((term, until)) if term == *generation && local >= until => Err(format!(
+                        "c{place} speaks for term {term} {:?} after its own deadline",
+                        local.since(until)
+                    )),
+                    Some(_) | None => Ok(()),
+                }
+            }
             Observation::Committed {
                 change:
                     Change::Lease {

@@ -53,6 +53,13 @@ impl Property for TermIsOver {
                     Some(_) | None => Ok(()),
                 }
             }
+            Observation::Spoken { place, generation } => {
+                let terms = self.nodes.entry(*place).or_default();
+                if *generation <= terms.ended {
+                    return Err(format!("c{place}: speaks for ended term {generation}"));
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

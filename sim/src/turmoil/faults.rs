@@ -1,19 +1,14 @@
 //! The stage of a run: hosts, links, and what strikes them when.
 
 use super::{
-    client::run_client,
-    hosts::{
-        BROKER, STORE, Shared, coordinator, run_broker, run_coordinator, run_store, run_worker,
-        worker,
-    },
-    operator::run_operator,
+    hosts::{BROKER, STORE, Shared, run_broker, run_coordinator, run_store, run_worker},
     scenario::{Fault, Host, Scenario},
-    settle::furnish,
 };
 use crate::{
     clock::{Moment, WallClock},
     decision::Decider,
     model::{broker::Broker, store::Store},
+    parties::{coordinator, furnish, run_client, run_operator, worker},
     ports::{Checker, Hub, SimStore, Time, checker::Watching},
     remote::Table,
 };
@@ -66,8 +61,8 @@ impl Stage<'_> {
         });
         let model = Store::new(WallClock::at_speed(0));
         let store = SimStore::new(model, time.clone());
-        let secrets = furnish(scenario, &store);
-        let checker = Checker::new(&scenario.plan(), store.clone(), time, story);
+        let secrets = furnish(&scenario.setting, &store, time.clone());
+        let checker = Checker::new(&scenario.setting.plan(), store.clone(), time, story);
         let mut weather = Broker::default();
         [weather.loss, weather.doubled, weather.slow] = scenario.broker_rates;
         weather.slow_up_to = Duration::from_secs(1);
@@ -76,7 +71,7 @@ impl Stage<'_> {
             checker: checker.clone(),
             store,
             table: Table::default(),
-            hub: Hub::over(weather, Decider::drawing(scenario.seed)),
+            hub: Hub::over(weather, Decider::drawing(scenario.setting.seed)),
             starts: Arc::default(),
         };
         let mut stage = Self {
@@ -100,7 +95,7 @@ impl Stage<'_> {
         self.sim.host(STORE, move || run_store(shared.clone()));
         let shared = self.shared.clone();
         self.sim.host(BROKER, move || run_broker(shared.clone()));
-        for place in 0..self.shared.scenario.coordinators {
+        for place in 0..self.shared.scenario.setting.coordinators {
             let (stop, stopped) = watch::channel(0);
             self.stops.push(stop);
             let shared = self.shared.clone();
@@ -108,20 +103,29 @@ impl Stage<'_> {
                 run_coordinator(shared.clone(), place, stopped.clone())
             });
         }
-        for place in 0..self.shared.scenario.workers {
+        for place in 0..self.shared.scenario.setting.workers {
             let shared = self.shared.clone();
             self.sim
                 .host(worker(place), move || run_worker(shared.clone(), place));
         }
         for (index, secret) in clients.into_iter().enumerate() {
-            let shared = self.shared.clone();
+            let company = self.shared.company();
             self.sim.host(format!("client{index}"), move || {
-                run_client(shared.clone(), index, secret.clone())
+                let call = run_client(company.clone(), index, secret.clone());
+                async move {
+                    call.await;
+                    Ok(())
+                }
             });
         }
-        let shared = self.shared.clone();
+        let company = self.shared.company();
         self.sim.host("operator", move || {
-            run_operator(shared.clone(), operator.clone())
+            let work = run_operator(company.clone(), operator.clone());
+            async move {
+                work.await;
+                // The process lives on: a host that has ended is not crashed, but there is no need to know.
+                std::future::pending().await
+            }
         });
     }
 
@@ -142,7 +146,7 @@ impl Stage<'_> {
 
     /// How long ago everything healed.
     pub(super) fn healed_for(&self, now: Moment) -> Option<Duration> {
-        let heal_at = self.shared.scenario.heal_at;
+        let heal_at = self.shared.scenario.setting.heal_at;
         self.is_healed.then(|| now.since(heal_at))
     }
 
@@ -169,7 +173,7 @@ impl Stage<'_> {
             self.strike(now, fault);
         }
         self.unseat_at_last(now);
-        if !self.is_healed && now >= self.shared.scenario.heal_at {
+        if !self.is_healed && now >= self.shared.scenario.setting.heal_at {
             self.heal(now);
         }
     }
@@ -177,7 +181,7 @@ impl Stage<'_> {
     /// What was to make the leader change may have been undone together with another fault, so one
     /// that has led all the time is asked to stop before everything heals.
     fn unseat_at_last(&mut self, now: Moment) {
-        let heal_at = self.shared.scenario.heal_at;
+        let heal_at = self.shared.scenario.setting.heal_at;
         let is_time = now < heal_at && now.plus(LAST_CALL) >= heal_at;
         if is_time && !self.has_called && self.shared.checker.counts().leader_changes == 0 {
             let before = self.struck;
@@ -193,7 +197,7 @@ impl Stage<'_> {
         }
         self.shared.hub.change_weather(Broker::heal);
         self.shared.checker.tell("fault", "everything heals");
-        debug_assert!(now >= self.shared.scenario.heal_at);
+        debug_assert!(now >= self.shared.scenario.setting.heal_at);
     }
 
     /// The name of a host; nothing when it is nobody's now.
@@ -296,21 +300,23 @@ impl Stage<'_> {
     }
 
     fn later(&mut self, at: Moment, undo: Undo) {
-        let heal_at = self.shared.scenario.heal_at;
+        let heal_at = self.shared.scenario.setting.heal_at;
         let number = self.undos.len() as u64 + self.struck * 100;
         self.undos.insert((at.min(heal_at), number), undo);
     }
 
     fn place(&self, name: &str) -> Option<usize> {
-        let places = 0..self.shared.scenario.coordinators;
+        let places = 0..self.shared.scenario.setting.coordinators;
         places.into_iter().find(|place| coordinator(*place) == name)
     }
 
     fn everybody_but(&self, name: &str) -> Vec<String> {
         let scenario = &self.shared.scenario;
-        let mut all: Vec<String> = (0..scenario.coordinators).map(coordinator).collect();
-        all.extend((0..scenario.workers).map(worker));
-        all.extend((0..scenario.clients).map(|index| format!("client{index}")));
+        let mut all: Vec<String> = (0..scenario.setting.coordinators)
+            .map(coordinator)
+            .collect();
+        all.extend((0..scenario.setting.workers).map(worker));
+        all.extend((0..scenario.setting.clients).map(|index| format!("client{index}")));
         all.extend([STORE, BROKER, "operator"].map(str::to_owned));
         all.retain(|other| other != name);
         all
@@ -321,7 +327,7 @@ fn build<'a>(scenario: &Scenario) -> Sim<'a> {
     let mut builder = Builder::new();
     builder
         .epoch(SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000))
-        .rng_seed(scenario.seed)
+        .rng_seed(scenario.setting.seed)
         .tick_duration(TICK)
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(scenario.latency)

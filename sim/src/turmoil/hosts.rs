@@ -1,32 +1,28 @@
 //! The hosts: what runs on each, from the start of its process.
 
 use super::{
-    handler::{SimHandler, TYPES},
-    scenario::{BACKOFF_CAP, LOSS_LIMIT, SCHEDULER_INTERVAL, Scenario, StoreRates},
+    http::OverTcp,
+    scenario::{Scenario, StoreRates},
 };
 use crate::{
-    clock::{Clock, Moment},
+    clock::Moment,
     decision::{Rng, Streams},
     message::Address,
+    parties::{API_PORT, Company, HostClock, STOP_WITHIN, SimHandler, Surroundings, TYPES, worker},
     ports::{Checker, Hub, SimStore},
     remote::{Course, Dial, RemoteBroker, RemoteStore, StoreHost, Table, serve_broker},
 };
 use ::turmoil::net::{TcpListener, TcpStream};
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use niyanta_core::{
-    ids::Incarnation,
-    time::{Duration, Timestamp, WallTime},
-};
+use niyanta_core::{ids::Incarnation, time::Duration};
 use runtime::{
-    ambient::Ambient,
-    config::{Config, LogFormat, LogLevel, SecretUrl},
     node::{Node, Ports},
     worker::{WorkerConfig, WorkloadHandler},
 };
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -35,24 +31,12 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Where coordinators serve their API.
-pub(super) const API_PORT: u16 = 8080;
 const STORE_PORT: u16 = 5432;
 const BROKER_PORT: u16 = 4222;
 
 /// The names of hosts.
 pub(super) const STORE: &str = "store";
 pub(super) const BROKER: &str = "broker";
-
-/// A coordinator's host.
-pub(super) fn coordinator(place: usize) -> String {
-    format!("c{place}")
-}
-
-/// A worker's host.
-pub(super) fn worker(place: usize) -> String {
-    format!("w{place}")
-}
 
 /// What all hosts share: it outlives their crashes.
 #[derive(Clone)]
@@ -70,8 +54,18 @@ impl Shared {
     /// The stream of the next start of a process.
     fn next_start(&self, label: &str) -> (u64, Rng) {
         let start = self.starts.fetch_add(1, Ordering::Relaxed);
-        let streams = Streams::new(self.scenario.seed);
+        let streams = Streams::new(self.scenario.setting.seed);
         (start, streams.stream(label, start))
+    }
+
+    /// What callers share.
+    pub(super) fn company(&self) -> Company {
+        Company {
+            setting: Arc::new(self.scenario.setting.clone()),
+            checker: self.checker.clone(),
+            store: self.store.clone(),
+            api: Arc::new(OverTcp),
+        }
     }
 }
 
@@ -92,13 +86,14 @@ pub(super) async fn run_coordinator(
     stop.mark_unchanged();
     let (start, mut rng) = shared.next_start("coordinator");
     let incarnation: Incarnation = format!("c{place}.{start}").parse()?;
-    let scenario = &shared.scenario;
-    let config = config(scenario, place);
+    let setting = &shared.scenario.setting;
+    let config = setting.config(place);
     shared.checker.coordinator_starts(place, &incarnation);
-    let clock = HostClock(scenario.clocks[place]);
+    let time = shared.checker.time();
+    let clock = HostClock::new(setting.clocks[place], time.clone());
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, API_PORT)).await?;
     let address = listener.local_addr()?;
-    let within = scenario.statement_within;
+    let within = setting.statement_within;
     let name = incarnation.to_string();
     let pauses = pauses(rng.clone());
     let seed = rng.bits();
@@ -115,7 +110,7 @@ pub(super) async fn run_coordinator(
             pauses,
         )),
         clock: Arc::new(clock),
-        ambient: Arc::new(Surroundings::new(rng)),
+        ambient: Arc::new(Surroundings::new(rng, time)),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     };
     let mut node = Node::start_on(
@@ -142,7 +137,7 @@ pub(super) async fn run_coordinator(
 pub(super) async fn run_worker(shared: Shared, place: usize) -> HostResult {
     loop {
         let (start, rng) = shared.next_start("worker");
-        let clock = shared.scenario.worker_clock(place);
+        let clock = shared.scenario.setting.worker_clock(place);
         let handler = |workload_type| -> Arc<dyn WorkloadHandler> {
             Arc::new(SimHandler {
                 workload_type,
@@ -154,8 +149,8 @@ pub(super) async fn run_worker(shared: Shared, place: usize) -> HostResult {
         let config = WorkerConfig {
             capacity: 3,
             handlers: TYPES.map(handler).to_vec(),
-            clock: Arc::new(HostClock(clock)),
-            ambient: Arc::new(Surroundings::new(rng.clone())),
+            clock: Arc::new(HostClock::new(clock, shared.checker.time())),
+            ambient: Arc::new(Surroundings::new(rng.clone(), shared.checker.time())),
             shutdown_timeout: STOP_WITHIN,
             ..WorkerConfig::new(worker(place).parse()?)
         };
@@ -179,7 +174,7 @@ pub(super) async fn run_store(shared: Shared) -> HostResult {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, STORE_PORT)).await?;
     let (_, rng) = shared.next_start("store");
     let rng = Mutex::new(rng);
-    let (rates, heal_at) = (shared.scenario.store_rates, shared.scenario.heal_at);
+    let (rates, heal_at) = (shared.scenario.store_rates, shared.scenario.setting.heal_at);
     let host = Arc::new(StoreHost {
         store: shared.store.clone(),
         table: shared.table.clone(),
@@ -238,38 +233,6 @@ pub(super) async fn run_broker(shared: Shared) -> HostResult {
     }
 }
 
-/// A coordinator's configuration.
-fn config(scenario: &Scenario, place: usize) -> Config {
-    Config {
-        server_port: API_PORT,
-        bind_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        grpc_port: 0,
-        enable_ha: true,
-        leader_lease_ttl: scenario.ttl,
-        scheduler_interval: SCHEDULER_INTERVAL,
-        batch_size: 100,
-        health_check_interval: Duration::from_secs(1),
-        heartbeat_timeout: scenario.heartbeat_timeout,
-        worker_dead_threshold: scenario.dead_threshold,
-        database_url: SecretUrl::new("postgres://store"),
-        database_pool_size: 6,
-        nats_url: SecretUrl::new("nats://broker"),
-        nats_credentials: None,
-        subject_prefix: String::new(),
-        coordinator_id: coordinator(place),
-        drain_period: Duration::from_millis(200),
-        shutdown_timeout: STOP_WITHIN,
-        retry_backoff_base: Duration::from_millis(200),
-        retry_backoff_cap: BACKOFF_CAP,
-        worker_loss_limit: LOSS_LIMIT,
-        retention_workloads: Duration::from_secs(86_400),
-        retention_logs: Duration::from_secs(86_400),
-        retention_idempotency: Duration::from_secs(86_400),
-        log_level: LogLevel::Error,
-        log_format: LogFormat::Text,
-    }
-}
-
 /// Before another try to connect: soon, and never the same.
 fn pauses(mut rng: Rng) -> impl FnMut() -> Duration + Send + 'static {
     move || rng.duration(Duration::from_millis(50), Duration::from_millis(500))
@@ -307,53 +270,3 @@ impl axum::serve::Listener for Sockets {
         self.0.local_addr()
     }
 }
-
-/// A host's clock: an origin and a speed of its own.
-#[derive(Debug, Clone, Copy)]
-struct HostClock(Clock);
-
-impl runtime::clock::Clock for HostClock {
-    fn now(&self) -> Timestamp {
-        self.0.read(moment())
-    }
-
-    fn wall(&self) -> WallTime {
-        wall()
-    }
-}
-
-fn wall() -> WallTime {
-    WallTime(1_790_000_000_000_000).plus(moment().since(Moment::default()))
-}
-
-/// What the API takes from its surroundings, drawn from the seed.
-struct Surroundings(Mutex<Rng>);
-
-impl Surroundings {
-    const fn new(rng: Rng) -> Self {
-        Self(Mutex::new(rng))
-    }
-}
-
-impl Ambient for Surroundings {
-    fn now(&self) -> WallTime {
-        wall()
-    }
-
-    fn new_id(&self) -> u128 {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .wide_bits()
-    }
-
-    fn fill(&self, bytes: &mut [u8]) {
-        let mut rng = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for byte in bytes {
-            *byte = u8::try_from(rng.below(256)).unwrap_or(0);
-        }
-    }
-}
-
-/// A stopping process is given so long.
-const STOP_WITHIN: Duration = Duration::from_secs(5);

@@ -3,45 +3,25 @@
 use crate::{
     clock::{Clock, Moment},
     decision::{Rng, Streams},
-    plan::{CoordinatorPlan, CustomerPlan, Plan},
+    parties::Setting,
 };
-use niyanta_core::{ids::CustomerId, time::Duration};
+use niyanta_core::time::Duration;
 
 /// One run, from its seed.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// Where it comes from.
-    pub seed: u64,
-    /// How many coordinators; at least three.
-    pub coordinators: usize,
-    /// How many worker hosts.
-    pub workers: usize,
-    /// How many customers, one client each.
-    pub clients: usize,
-    /// `leader_lease_ttl`.
-    pub ttl: Duration,
-    /// `heartbeat_timeout`.
-    pub heartbeat_timeout: Duration,
-    /// `worker_dead_threshold`.
-    pub dead_threshold: Duration,
-    /// No statement is waited for longer.
-    pub statement_within: Duration,
+    /// Who is there.
+    pub setting: Setting,
     /// The longest that a message between hosts takes.
     pub latency: Duration,
-    /// One for each coordinator, then one for each worker.
-    pub clocks: Vec<Clock>,
     /// Questions to the store whose answer is lost, of a thousand; and so on.
     pub store_rates: StoreRates,
     /// Words that the broker loses, doubles and delays, of a thousand.
     pub broker_rates: [u64; 3],
     /// Great faults, by time.
     pub faults: Vec<(Moment, Fault)>,
-    /// Operators are at work.
-    pub has_operators: bool,
     /// Hosts run in another order at each step.
     pub random_order: bool,
-    /// When everything heals.
-    pub heal_at: Moment,
 }
 
 /// What becomes of questions to the store, each of a thousand.
@@ -107,23 +87,29 @@ impl Scenario {
         let clocks = (0..coordinators + workers)
             .map(|_| clock(&mut rng))
             .collect();
-        let mut scenario = Self {
+        let dead_threshold = heartbeat_timeout + secs(rng.between(1, 2));
+        let latency = Duration::from_millis(rng.between(10, 40));
+        let setting = Setting {
             seed,
+            engine: ENGINE,
             coordinators,
             workers,
             clients: 2,
             ttl,
             heartbeat_timeout,
-            dead_threshold: heartbeat_timeout + secs(rng.between(1, 2)),
+            dead_threshold,
             statement_within: secs(2),
-            latency: Duration::from_millis(rng.between(10, 40)),
             clocks,
+            has_operators: rng.per_mille(600),
+            heal_at,
+        };
+        let mut scenario = Self {
+            setting,
+            latency,
             store_rates: StoreRates::default(),
             broker_rates: [0; 3],
             faults: Vec::new(),
-            has_operators: rng.per_mille(600),
             random_order: rng.per_mille(500),
-            heal_at,
         };
         scenario.store_rates = store_rates(&mut streams.stream("turmoil.store_rates", 0));
         scenario.broker_rates = broker_rates(&mut streams.stream("turmoil.broker_rates", 0));
@@ -139,8 +125,9 @@ impl Scenario {
             origin: 1_000_000_000,
             drift_ppm: 0,
         };
-        Self {
+        let setting = Setting {
             seed,
+            engine: ENGINE,
             coordinators: 3,
             workers: 5,
             clients: 1,
@@ -148,20 +135,23 @@ impl Scenario {
             heartbeat_timeout: secs(4),
             dead_threshold: secs(5),
             statement_within: secs(2),
-            latency: Duration::from_millis(10),
             clocks: vec![still; 8],
+            has_operators: false,
+            heal_at: at(28_000),
+        };
+        Self {
+            setting,
+            latency: Duration::from_millis(10),
             store_rates: StoreRates::default(),
             broker_rates: [0; 3],
             faults: vec![(at(10_000), Fault::Crash(Host::Leader, secs(4)))],
-            has_operators: false,
             random_order: false,
-            heal_at: at(28_000),
         }
     }
 
     /// At least one fault makes the leader change; the others strike anywhere.
     fn draw_faults(&self, rng: &mut Rng) -> Vec<(Moment, Fault)> {
-        let long = self.ttl * 2 + secs(1);
+        let long = self.setting.ttl * 2 + secs(1);
         let mut faults = vec![(
             at(rng.between(5_000, 9_000)),
             match rng.below(6) {
@@ -173,7 +163,7 @@ impl Scenario {
                 _ => Fault::Hold(Host::Leader, Host::Store, long),
             },
         )];
-        let end = self.heal_at.since(Moment::default()).as_millis();
+        let end = self.setting.heal_at.since(Moment::default()).as_millis();
         let end = u64::try_from(end).unwrap_or(u64::MAX);
         for _ in 0..rng.between(1, 6) {
             let when = at(rng.between(2_000, end.saturating_sub(1_000)));
@@ -187,8 +177,8 @@ impl Scenario {
     fn draw_fault(&self, rng: &mut Rng, length: Duration) -> Fault {
         let party = match rng.below(10) {
             0..=3 => Host::Leader,
-            4..=6 => Host::Coordinator(rng.index(self.coordinators)),
-            _ => Host::Worker(rng.index(self.workers)),
+            4..=6 => Host::Coordinator(rng.index(self.setting.coordinators)),
+            _ => Host::Worker(rng.index(self.setting.workers)),
         };
         let is_worker = matches!(party, Host::Worker(_));
         let server = if is_worker || rng.per_mille(500) {
@@ -214,54 +204,6 @@ impl Scenario {
             _ => Fault::Crash(Host::Store, length / 3),
         }
     }
-
-    /// What properties may know of it.
-    #[must_use]
-    pub fn plan(&self) -> Plan {
-        let mut plan = Plan::draw(self.seed, None);
-        let drawn = plan.coordinators.first().cloned();
-        let coordinators = self.clocks.iter().take(self.coordinators);
-        plan.coordinators = coordinators
-            .filter_map(|clock| {
-                Some(CoordinatorPlan {
-                    clock: *clock,
-                    ttl: self.ttl,
-                    heartbeat_timeout: self.heartbeat_timeout,
-                    later_heartbeat_timeout: self.heartbeat_timeout,
-                    dead_threshold: self.dead_threshold,
-                    interval: SCHEDULER_INTERVAL,
-                    backoff_cap: BACKOFF_CAP,
-                    loss_limit: LOSS_LIMIT,
-                    ..drawn.clone()?
-                })
-            })
-            .collect();
-        let customer = plan.customers.first().cloned();
-        plan.customers = (0..self.clients)
-            .filter_map(|index| {
-                Some(CustomerPlan {
-                    id: customer_id(index),
-                    max_running: MAX_RUNNING,
-                    max_queued: u64::from(MAX_QUEUED),
-                    ..customer.clone()?
-                })
-            })
-            .collect();
-        plan.heal_at = self.heal_at;
-        plan
-    }
-
-    /// The clock of a worker.
-    #[must_use]
-    pub fn worker_clock(&self, place: usize) -> Clock {
-        self.clocks[self.coordinators + place]
-    }
-}
-
-/// The customer of a client.
-#[must_use]
-pub(super) fn customer_id(index: usize) -> CustomerId {
-    CustomerId(100 + index as u128)
 }
 
 fn store_rates(rng: &mut Rng) -> StoreRates {
@@ -307,15 +249,5 @@ fn at(millis: u64) -> Moment {
     Moment::default().plus(Duration::from_millis(millis))
 }
 
-/// `scheduler_interval`.
-pub(super) const SCHEDULER_INTERVAL: Duration = Duration::from_secs(1);
-/// `retry_backoff_cap`.
-pub(super) const BACKOFF_CAP: Duration = Duration::from_secs(1);
-/// `worker_loss_limit`.
-pub(super) const LOSS_LIMIT: u32 = 5;
-/// Most open attempts of a customer.
-pub(super) const MAX_RUNNING: u32 = 5;
-/// Most workloads in a customer's queue.
-pub(super) const MAX_QUEUED: u32 = 12;
-/// The longest that an attempt works.
-pub(super) const RUN_LONGEST: Duration = Duration::from_millis(3_000);
+/// Whose draws these are.
+pub(super) const ENGINE: &str = "turmoil";

@@ -1,9 +1,20 @@
 //! What coordinators do, as the production sources show it on this thread.
 
 use super::Checker;
-use crate::properties::Observation;
-use niyanta_core::{ids::Incarnation, invariants};
-use runtime::watch::{self, Inside};
+use crate::{
+    message::{Inbox, Said},
+    properties::Observation,
+};
+use niyanta_core::{
+    ids::{Generation, Incarnation},
+    invariants,
+    time::Duration,
+};
+use runtime::{
+    broker::Message,
+    protocol,
+    watch::{self, Inside},
+};
 
 impl Checker {
     /// Sees what goes on inside every process of this thread, until this is dropped.
@@ -24,6 +35,37 @@ impl Checker {
     pub fn coordinator_gone(&self, place: usize) {
         self.seen().places.retain(|_, other| *other != place);
         self.observe(&Observation::CoordinatorGone { place });
+    }
+
+    /// A coordinator's process is scheduled again.
+    pub fn coordinator_resumed(&self, place: usize, paused: Duration) {
+        self.observe(&Observation::CoordinatorResumed { place, paused });
+    }
+
+    /// Something of a worker's lies in the subscription of a coordinator's process. What nobody can
+    /// read breaks no silence.
+    pub fn word_reached(&self, place: usize, message: &Message) {
+        let read = protocol::decode(&message.payload);
+        if read.is_err() {
+            return;
+        }
+        let said = Said {
+            inbox: Inbox { place, epoch: 0 },
+            is_log: false,
+            read,
+            bytes: message.payload.clone(),
+        };
+        self.observe(&Observation::WordReached { place, said: &said });
+    }
+
+    /// Words may have been missed by a coordinator's process, and its connection knows.
+    pub fn listening_interrupted(&self, place: usize) {
+        self.observe(&Observation::ListeningInterrupted { place });
+    }
+
+    /// A coordinator's process hands a word of a term to the broker.
+    pub fn spoken(&self, place: usize, generation: Generation) {
+        self.observe(&Observation::Spoken { place, generation });
     }
 
     fn inside(&self, inside: &Inside<'_>) {

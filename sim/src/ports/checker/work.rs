@@ -12,6 +12,7 @@ use bytes::Bytes;
 use niyanta_core::{
     Reply, ReplyStatus,
     ids::{Attempt, Generation, Incarnation, MessageSequence, WorkerId, WorkloadId},
+    time::Duration,
 };
 use runtime::{
     protocol::{self, Answer, AnswerStatus, Word},
@@ -76,6 +77,10 @@ impl Running {
 
     /// It still runs, and its worker has had time to stop it if it had to.
     pub fn stands(&self) {
+        let resumed = self.checker.seen().resumed.get(&self.place).copied();
+        if resumed.is_some_and(|at| self.checker.now().since(at) < GETS_UP) {
+            return;
+        }
         self.checker.observe(&Observation::WorkerStands {
             place: self.place,
             clock: self.clock,
@@ -105,6 +110,13 @@ impl Checker {
         seen.worker_places.insert(worker.clone(), (place, clock));
         drop(seen);
         self.tell("worker", &format!("w{place} starts"));
+    }
+
+    /// The worker at a place is scheduled again.
+    pub fn worker_resumed(&self, place: usize) {
+        let now = self.now();
+        self.seen().resumed.insert(place, now);
+        self.observe(&Observation::WorkerResumed { place });
     }
 
     /// The worker at a place is gone, with all its children.
@@ -226,3 +238,6 @@ fn reply(answer: &Answer) -> Option<Reply> {
         stop: answer.stop.clone(),
     })
 }
+
+/// A process that is scheduled again needs a moment to see what it must stop.
+const GETS_UP: Duration = Duration::from_millis(10);

@@ -1,17 +1,12 @@
 //! Customers: they submit, wish and read through any coordinator, and remember what they were told.
 
-use super::{
-    handler::TYPES,
-    hosts::{HostResult, Shared, moment},
-    http::{Answer, Call},
-    scenario::{RUN_LONGEST, customer_id},
-};
+use super::{Answer, Call, Company, RUN_LONGEST, customer_id, handler::TYPES};
 use crate::{
-    decision::{Rng, Streams},
+    decision::Rng,
     ports::checker::{Asked, CALL_LABEL, submission_of},
     world::{ApiAnswer, ApiAsk},
 };
-use hyper::Method;
+use axum::http::Method;
 use niyanta_core::{
     ids::{CustomerId, WorkloadId},
     time::Duration,
@@ -21,8 +16,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 /// One customer's client.
-pub(super) struct Client {
-    shared: Shared,
+struct Client {
+    company: Company,
     index: usize,
     customer: CustomerId,
     secret: String,
@@ -33,12 +28,11 @@ pub(super) struct Client {
 }
 
 /// Calls until everything heals, and then reads until the run ends.
-pub(super) async fn run_client(shared: Shared, index: usize, secret: String) -> HostResult {
-    let streams = Streams::new(shared.scenario.seed);
+pub(crate) async fn run_client(company: Company, index: usize, secret: String) {
     let mut client = Client {
         customer: customer_id(index),
-        rng: streams.stream("turmoil.client", index as u64),
-        shared,
+        rng: company.setting.stream("client", index as u64),
+        company,
         index,
         secret,
         known: Vec::new(),
@@ -46,7 +40,7 @@ pub(super) async fn run_client(shared: Shared, index: usize, secret: String) -> 
     };
     sleep(Duration::from_millis(1_500)).await;
     loop {
-        let is_healed = moment() >= client.shared.scenario.heal_at;
+        let is_healed = client.company.is_healed();
         client.move_once(is_healed).await;
         let pause = if is_healed { 2_000 } else { 700 };
         let pause = client.rng.between(10, pause);
@@ -91,7 +85,7 @@ impl Client {
                 idempotency_key: key.as_deref(),
                 body: Some(&body),
             };
-            let answer = call.send(place).await;
+            let answer = self.company.api.send(place, &call).await;
             let doubt = match answer {
                 Answer::NotSent => false,
                 Answer::Lost => true,
@@ -108,7 +102,7 @@ impl Client {
                 },
             };
             if doubt {
-                self.shared.checker.not_told(&asked);
+                self.company.checker.not_told(&asked);
                 if key.is_none() {
                     return;
                 }
@@ -134,16 +128,16 @@ impl Client {
         match answer {
             Answer::Came(200 | 202, body) => {
                 let Some(version) = body["version"].as_u64() else {
-                    return self.shared.checker.not_told(&asked);
+                    return self.company.checker.not_told(&asked);
                 };
-                let revision = self.shared.checker.revision_of(workload, desired, version);
+                let revision = self.company.checker.revision_of(workload, desired, version);
                 self.told(&asked, ApiAnswer::Wished { revision, version });
             }
             Answer::Came(status, _) => match refusal(status) {
                 Some(refusal) => self.told(&asked, refusal),
-                None => self.shared.checker.not_told(&asked),
+                None => self.company.checker.not_told(&asked),
             },
-            Answer::Lost => self.shared.checker.not_told(&asked),
+            Answer::Lost => self.company.checker.not_told(&asked),
             Answer::NotSent => {}
         }
     }
@@ -156,7 +150,7 @@ impl Client {
         let path = format!("/v1/workloads/{workload}");
         match self.call(Method::GET, &path, None).await {
             Answer::Came(200, body) => {
-                self.shared
+                self.company
                     .checker
                     .shown(self.customer, owner(&body), "a workload");
                 if let Some((status, desired, version)) = state(&body) {
@@ -180,7 +174,7 @@ impl Client {
         let path = format!("/v1/workloads{filter}");
         if let Answer::Came(200, body) = self.call(Method::GET, &path, None).await {
             for row in body["workloads"].as_array().into_iter().flatten() {
-                self.shared
+                self.company
                     .checker
                     .shown(self.customer, owner(row), "a list with a workload");
             }
@@ -189,7 +183,7 @@ impl Client {
 
     /// Asks for what is another's: it must not be there.
     async fn peek(&mut self) {
-        let foreign: Vec<WorkloadId> = self.shared.store.look(|database| {
+        let foreign: Vec<WorkloadId> = self.company.store.look(|database| {
             let all = database.model().workloads();
             let others = all.filter(|found| found.row.customer != self.customer);
             others.map(|found| found.row.id).collect()
@@ -205,7 +199,7 @@ impl Client {
         };
         if let Answer::Came(200, _) = self.call(Method::GET, &path, None).await {
             let what = format!("{path} of another");
-            self.shared.checker.violate("P18", what);
+            self.company.checker.violate("P18", what);
         }
     }
 
@@ -240,11 +234,11 @@ impl Client {
             idempotency_key: None,
             body,
         };
-        call.send(place).await
+        self.company.api.send(place, &call).await
     }
 
     fn any_coordinator(&mut self) -> usize {
-        self.rng.index(self.shared.scenario.coordinators)
+        self.rng.index(self.company.setting.coordinators)
     }
 
     fn note(&mut self, workload: WorkloadId) {
@@ -254,11 +248,11 @@ impl Client {
     }
 
     fn ask(&self, ask: ApiAsk) -> Asked {
-        self.shared.checker.asked(self.index, ask)
+        self.company.checker.asked(self.index, ask)
     }
 
     fn told(&self, asked: &Asked, answer: ApiAnswer) {
-        self.shared.checker.told(asked, answer);
+        self.company.checker.told(asked, answer);
     }
 }
 

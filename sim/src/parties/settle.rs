@@ -1,21 +1,20 @@
 //! Before and after: what the database holds at the start, and whether everything came to rest.
 
-use super::scenario::{
-    BACKOFF_CAP, MAX_QUEUED, MAX_RUNNING, RUN_LONGEST, SCHEDULER_INTERVAL, Scenario, customer_id,
+use super::{
+    BACKOFF_CAP, MAX_QUEUED, MAX_RUNNING, RUN_LONGEST, SCHEDULER_INTERVAL, Setting, Surroundings,
+    customer_id,
 };
 use crate::{
-    decision::{Rng, Streams},
     model::store::Store as Model,
-    ports::{Checker, SimStore},
+    ports::{Checker, SimStore, Time},
 };
 use futures::FutureExt as _;
 use niyanta_core::{
     Config,
-    time::{Duration, WallTime},
+    time::Duration,
     workload::{Desired, OnLeaseLoss, Status},
 };
 use runtime::{
-    ambient::Ambient,
     http::auth,
     store::{
         AdminActor, ConfigId, ConfigRecord, CustomerRecord, KeyRecord, LimitOverrides, Revision,
@@ -23,15 +22,13 @@ use runtime::{
     },
 };
 use serde_json::json;
-use std::sync::{Mutex, PoisonError};
 
 /// Makes customers with their types and keys, and an admin's key. Gives the secrets of each client,
 /// and of the operator.
-pub(super) fn furnish(scenario: &Scenario, store: &SimStore) -> (Vec<String>, String) {
-    let streams = Streams::new(scenario.seed);
-    let ambient = Entropy(Mutex::new(streams.stream("turmoil.keys", 0)));
+pub(crate) fn furnish(setting: &Setting, store: &SimStore, time: Time) -> (Vec<String>, String) {
+    let ambient = Surroundings::new(setting.stream("keys", 0), time);
     let mut secrets = Vec::new();
-    for index in 0..scenario.clients {
+    for index in 0..setting.clients {
         let record = CustomerRecord {
             id: customer_id(index),
             name: format!("customer {index}"),
@@ -66,7 +63,7 @@ pub(super) fn furnish(scenario: &Scenario, store: &SimStore) -> (Vec<String>, St
     (secrets, operator)
 }
 
-fn key(store: &SimStore, ambient: &Entropy, of: Option<usize>) -> String {
+fn key(store: &SimStore, ambient: &Surroundings, of: Option<usize>) -> String {
     let key = auth::new_key_from(ambient);
     let record = KeyRecord {
         id: key.id,
@@ -97,17 +94,13 @@ fn drop_ok<T, E>(answer: Result<T, E>) -> Option<E> {
 
 /// After healing: how long it took to come to rest, or nothing while it has not. Says so when the
 /// bound has passed.
-pub(super) fn look(
-    scenario: &Scenario,
-    checker: &Checker,
-    since_heal: Duration,
-) -> Option<Duration> {
-    if since_heal < Duration::from_secs(1) || !since_heal.subsec_millis().is_multiple_of(250) {
+pub(crate) fn look(setting: &Setting, checker: &Checker, since_heal: Duration) -> Option<Duration> {
+    if since_heal < Duration::from_secs(1) {
         return None;
     }
     let (why_not, bound) = checker.look(|database| {
         let model = database.model();
-        (why_not_settled(checker, model), bound(scenario, model))
+        (why_not_settled(checker, model), bound(setting, model))
     });
     match why_not {
         None => {
@@ -123,11 +116,11 @@ pub(super) fn look(
 }
 
 /// Everything must have settled this long after healing.
-fn bound(scenario: &Scenario, model: &Model) -> Duration {
+fn bound(setting: &Setting, model: &Model) -> Duration {
     // An orphaned takeover may land once more; a deaf leader is given one more lease.
-    let election = scenario.ttl * 6 + Duration::from_secs(12);
-    let dead = Config::with_drift_margin(scenario.dead_threshold) + scenario.ttl * 2;
-    let calls = scenario.statement_within * 8;
+    let election = setting.ttl * 6 + Duration::from_secs(12);
+    let dead = Config::with_drift_margin(setting.dead_threshold) + setting.ttl * 2;
+    let calls = setting.statement_within * 8;
     let open = model
         .workloads()
         .filter(|found| !found.row.leader.status.is_terminal());
@@ -161,27 +154,4 @@ fn why_not_settled(checker: &Checker, model: &Model) -> Option<String> {
             (status, desired) => Some(format!("{id} is {status} and wished to {desired}")),
         }
     })
-}
-
-/// What keys are made of.
-struct Entropy(Mutex<Rng>);
-
-impl Ambient for Entropy {
-    fn now(&self) -> WallTime {
-        WallTime(0)
-    }
-
-    fn new_id(&self) -> u128 {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .wide_bits()
-    }
-
-    fn fill(&self, bytes: &mut [u8]) {
-        let mut rng = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for byte in bytes {
-            *byte = u8::try_from(rng.below(256)).unwrap_or(0);
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! What simulated workloads do: wait as long as they are told, end as they are told, and say truly
 //! when they begin and end.
 
-use super::scenario::RUN_LONGEST;
+use super::RUN_LONGEST;
 use crate::{
     clock::Clock,
     ports::{Checker, checker::Running},
@@ -12,14 +12,14 @@ use runtime::worker::{Context, Outcome, WorkloadHandler};
 use tokio::time::{Instant, sleep};
 
 /// The types of work that there are.
-pub(super) const TYPES: [&str; 2] = ["hash", "train"];
+pub(crate) const TYPES: [&str; 2] = ["hash", "train"];
 
 /// Runs one type of work on one start of a worker.
-pub(super) struct SimHandler {
-    pub(super) workload_type: &'static str,
-    pub(super) checker: Checker,
-    pub(super) place: usize,
-    pub(super) clock: Clock,
+pub(crate) struct SimHandler {
+    pub(crate) workload_type: &'static str,
+    pub(crate) checker: Checker,
+    pub(crate) place: usize,
+    pub(crate) clock: Clock,
 }
 
 #[async_trait]

@@ -1,10 +1,18 @@
-//! `turmoil`: the production driver, API and worker over simulated TCP, one seed with its story or
-//! many without.
+//! `turmoil` and `tasks`: the production driver, API and worker on simulated time, one seed with its
+//! story or many without.
 
 use clap::Args;
-use sim::turmoil::{Report, run as run_seed};
+use sim::parties::{Outcome, Report};
 use sim_probes::{Bug, plant};
-use std::{process::ExitCode, time::Instant};
+use std::{ops::Range, process::ExitCode, time::Instant};
+
+/// What runs seeds.
+pub(crate) struct Engine {
+    /// One seed, with its story if it is asked for.
+    pub(crate) run: fn(u64, bool) -> Outcome,
+    /// Many, without.
+    pub(crate) run_all: fn(Range<u64>) -> Report,
+}
 
 /// What to run.
 #[derive(Args)]
@@ -23,11 +31,11 @@ pub(crate) struct Arguments {
 }
 
 /// Runs them.
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+pub(crate) fn run(arguments: &Arguments, engine: &Engine) -> ExitCode {
     plant(arguments.bug);
     let is_clean = match arguments.seeds {
-        Some(seeds) => run_many(arguments.seed, seeds),
-        None => replay(arguments.seed, arguments.about.as_deref()),
+        Some(seeds) => run_many(engine, arguments.seed, seeds),
+        None => replay(engine, arguments.seed, arguments.about.as_deref()),
     };
     if is_clean {
         ExitCode::SUCCESS
@@ -36,16 +44,16 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn run_many(from: u64, seeds: u64) -> bool {
+fn run_many(engine: &Engine, from: u64, seeds: u64) -> bool {
     let began = Instant::now();
-    let report = Report::of(from..from + seeds);
+    let report = (engine.run_all)(from..from + seeds);
     println!("{report}");
     println!("in {:.1} s", began.elapsed().as_secs_f64());
     report.failures.is_empty()
 }
 
-fn replay(seed: u64, about: Option<&str>) -> bool {
-    let outcome = run_seed(seed, true);
+fn replay(engine: &Engine, seed: u64, about: Option<&str>) -> bool {
+    let outcome = (engine.run)(seed, true);
     for line in &outcome.story {
         if about.is_none_or(|about| line.text.contains(about)) {
             println!("{} {:>8}  {}", line.at, line.who, line.text);

@@ -3,32 +3,24 @@
 //! A key that was acknowledged as revoked must not open anything five seconds later, on any
 //! coordinator (P18).
 
-use super::{
-    hosts::{HostResult, Shared, moment, worker},
-    http::{Answer, Call},
-    scenario::customer_id,
-};
-use crate::{
-    clock::Moment,
-    decision::{Rng, Streams},
-};
-use hyper::Method;
+use super::{Answer, Call, Company, customer_id, worker};
+use crate::{clock::Moment, decision::Rng};
+use axum::http::Method;
 use niyanta_core::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 struct Operator {
-    shared: Shared,
+    company: Company,
     secret: String,
     rng: Rng,
 }
 
 /// Works until everything heals, then undoes every drain.
-pub(super) async fn run_operator(shared: Shared, secret: String) -> HostResult {
-    let streams = Streams::new(shared.scenario.seed);
+pub(crate) async fn run_operator(company: Company, secret: String) {
     let mut operator = Operator {
-        rng: streams.stream("turmoil.operator", 0),
-        shared,
+        rng: company.setting.stream("operator", 0),
+        company,
         secret,
     };
     sleep(Duration::from_millis(2_500)).await;
@@ -43,13 +35,11 @@ pub(super) async fn run_operator(shared: Shared, secret: String) -> HostResult {
         sleep(Duration::from_millis(pause)).await;
     }
     operator.undrain_all().await;
-    // The process lives on: a host that has ended is not crashed, but there is no need to know.
-    std::future::pending().await
 }
 
 impl Operator {
     fn is_at_work(&self) -> bool {
-        self.shared.scenario.has_operators && moment() < self.shared.scenario.heal_at
+        self.company.setting.has_operators && !self.company.is_healed()
     }
 
     async fn drain(&mut self) {
@@ -74,7 +64,7 @@ impl Operator {
 
     /// Until each is acknowledged, or there is no such worker.
     async fn undrain_all(&mut self) {
-        for place in 0..self.shared.scenario.workers {
+        for place in 0..self.company.setting.workers {
             let path = format!("/v1/admin/workers/{}/undrain", worker(place));
             loop {
                 let answer = self.call(Method::POST, &path, Some(&json!({}))).await;
@@ -88,7 +78,7 @@ impl Operator {
 
     /// Issues a key, uses it everywhere, revokes it, and uses it again when it must be dead.
     async fn try_a_key(&mut self) {
-        let customer = customer_id(self.rng.index(self.shared.scenario.clients));
+        let customer = customer_id(self.rng.index(self.company.setting.clients));
         let path = format!("/v1/admin/customers/{customer}/api-keys");
         let body = json!({ "name": "short" });
         let Answer::Came(201, made) = self.call(Method::POST, &path, Some(&body)).await else {
@@ -97,33 +87,33 @@ impl Operator {
         let (Some(id), Some(secret)) = (made["key_id"].as_str(), made["secret"].as_str()) else {
             return;
         };
-        for place in 0..self.shared.scenario.coordinators {
-            drop(look(secret, place).await);
+        for place in 0..self.company.setting.coordinators {
+            drop(self.look(secret, place).await);
         }
         let path = format!("/v1/admin/api-keys/{id}");
         let mut revoked: Option<Moment> = None;
         for _ in 0..3 {
             if let Answer::Came(204, _) = self.call(Method::DELETE, &path, None).await {
-                revoked = Some(moment());
+                revoked = Some(self.now());
                 break;
             }
         }
         // Keys are used all the time; each use may be remembered.
-        let until = moment().plus(DEAD_AFTER);
-        while moment() < until {
+        let until = self.now().plus(DEAD_AFTER);
+        while self.now() < until {
             let place = self.any_coordinator();
-            drop(look(secret, place).await);
+            drop(self.look(secret, place).await);
             sleep(Duration::from_millis(700)).await;
         }
         let Some(revoked) = revoked else { return };
-        for place in 0..self.shared.scenario.coordinators {
-            let begun = moment();
-            if let Answer::Came(status @ 200..=299, _) = look(secret, place).await
+        for place in 0..self.company.setting.coordinators {
+            let begun = self.now();
+            if let Answer::Came(status @ 200..=299, _) = self.look(secret, place).await
                 && begun.since(revoked) > DEAD_AFTER
             {
                 let late = begun.since(revoked);
                 let what = format!("c{place} answers {status} to a key revoked {late:?} ago");
-                self.shared.checker.violate("P18", what);
+                self.company.checker.violate("P18", what);
             }
         }
     }
@@ -137,28 +127,32 @@ impl Operator {
             idempotency_key: None,
             body,
         };
-        call.send(place).await
+        self.company.api.send(place, &call).await
+    }
+
+    /// Uses a key.
+    async fn look(&self, secret: &str, place: usize) -> Answer {
+        let call = Call {
+            method: Method::GET,
+            path: "/v1/customer",
+            secret,
+            idempotency_key: None,
+            body: None,
+        };
+        self.company.api.send(place, &call).await
+    }
+
+    fn now(&self) -> Moment {
+        self.company.checker.now()
     }
 
     fn any_coordinator(&mut self) -> usize {
-        self.rng.index(self.shared.scenario.coordinators)
+        self.rng.index(self.company.setting.coordinators)
     }
 
     fn any_worker(&mut self) -> String {
-        worker(self.rng.index(self.shared.scenario.workers))
+        worker(self.rng.index(self.company.setting.workers))
     }
-}
-
-/// Uses a key.
-async fn look(secret: &str, place: usize) -> Answer {
-    let call = Call {
-        method: Method::GET,
-        path: "/v1/customer",
-        secret,
-        idempotency_key: None,
-        body: None,
-    };
-    call.send(place).await
 }
 
 /// A revoked key stops working on every coordinator within this.

@@ -1,12 +1,37 @@
-//! What many runs came to, in words.
+//! What runs came to, in numbers and words.
 
-use super::{Outcome, run};
+use crate::{ports::checker::Counts, properties::Violation, trace::Line};
 use niyanta_core::time::Duration;
 use std::fmt;
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Its seed.
+    pub seed: u64,
+    /// How many coordinators there were.
+    pub coordinators: usize,
+    /// The first property that did not hold.
+    pub violation: Option<Violation>,
+    /// How much happened.
+    pub counts: Counts,
+    /// Faults that struck.
+    pub faults: u64,
+    /// How long after healing everything had settled.
+    pub settled_after: Duration,
+    /// Simulated time.
+    pub length: Duration,
+    /// The chained hash of what was seen.
+    pub hash: u128,
+    /// What happened, when it was asked for.
+    pub story: Vec<Line>,
+}
 
 /// What many runs came to.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
+    /// Which engine ran them: its command replays them.
+    pub engine: &'static str,
     /// How many seeds ran.
     pub seeds: u64,
     /// Coordinators in all of them.
@@ -28,15 +53,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// Runs these seeds, one after the other. Some of them run twice, and must do the same.
+    /// Nothing yet.
     #[must_use]
-    pub fn of(seeds: impl Iterator<Item = u64>) -> Self {
-        let mut report = Self::default();
-        for seed in seeds {
-            let outcome = run(seed, false);
-            report.add(&outcome);
+    pub fn of(engine: &'static str) -> Self {
+        Self {
+            engine,
+            ..Self::default()
         }
-        report
     }
 
     /// Counts a run.
@@ -60,8 +83,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "turmoil: {} seeds, {} coordinators, {} leader changes, {} faults, {} attempts, \
+            "{}: {} seeds, {} coordinators, {} leader changes, {} faults, {} attempts, \
              {} calls answered, {} not; {} s simulated; settled within {:.1} s of healing",
+            self.engine,
             self.seeds,
             self.coordinators,
             self.leader_changes,
@@ -74,10 +98,10 @@ impl fmt::Display for Report {
         )?;
         for failure in &self.failures {
             if let Some(violation) = &failure.violation {
-                let seed = failure.seed;
+                let (engine, seed) = (self.engine, failure.seed);
                 write!(
                     f,
-                    "\nseed {seed}: {violation}\n  replay: cargo run -p sim -- turmoil {seed}"
+                    "\nseed {seed}: {violation}\n  replay: cargo run -p sim -- {engine} {seed}"
                 )?;
             }
         }
