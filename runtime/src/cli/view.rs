@@ -122,7 +122,7 @@ pub(super) fn moment(text: &str) -> String {
     )
 }
 
-/// A field as text: nothing for null, moments as people read them, words without quotes.
+/// A field as text: nothing for null, also within an object, moments as people read them, words without quotes.
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -140,6 +140,7 @@ pub(super) fn text(value: &Value) -> String {
             {
                 let pairs: Vec<String> = map
                     .iter()
+                    .filter(|(_, value)| !value.is_null())
                     .map(|(key, value)| format!("{key}={}", text(value)))
                     .collect();
                 pairs.join(", ")
@@ -182,7 +183,9 @@ mod tests {
             text(&json!("2026-11-24T00:17:17.123456Z")),
             "2026-11-24 00:17:17Z"
         );
-        assert_eq!(text(&json!({"zone": "a", "n": 1})), "n=1, zone=a");
+        let tags = json!({"zone": "a", "n": 1, "none": null});
+        assert_eq!(text(&tags), "n=1, zone=a");
+        assert_eq!(text(&json!({"none": null})), "");
         assert_eq!(text(&json!(["a", "b"])), "a, b");
         assert_eq!(text(&Value::Null), "");
     }
