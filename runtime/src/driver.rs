@@ -38,6 +38,7 @@ use crate::{
     clock::Clock,
     hints::Changes,
     metrics as names,
+    probes::planted,
     protocol::{PeerWord, Subjects},
     store::{KeyId, Store},
 };
@@ -173,6 +174,7 @@ impl Driver {
         while let Some(end) = self.tasks.try_join_next() {
             if let Err(error) = end
                 && error.is_panic()
+                && !planted!(PanicSwallowed)
             {
                 std::panic::resume_unwind(error.into_panic());
             }
@@ -190,7 +192,7 @@ impl Driver {
         // An input that ended (the broker was closed) must not spin; the deadline still comes.
         tokio::select! {
             biased;
-            Some(answer) = self.answers.recv() => self.take(answer),
+            Some(answer) = next_answer(&mut self.answers) => self.take(answer),
             Ok(()) = self.stop.changed() => {}
             Ok(()) = self.link.changed() => {}
             Some(message) = self.worker_words.next() => self.hear_worker(message),
@@ -211,6 +213,9 @@ impl Driver {
                 return;
             };
             self.hear_worker(message);
+        }
+        if planted!(UnreadIsHeard) {
+            self.heard_until = self.clock.now();
         }
     }
 
@@ -350,6 +355,16 @@ impl Driver {
             payload: word.encode(),
         });
     }
+}
+
+/// The next answer of the database. Nothing may be awaited once it is taken: `select!` drops what is
+/// not done when another input is.
+async fn next_answer(answers: &mut mpsc::UnboundedReceiver<Answer>) -> Option<Answer> {
+    let answer = answers.recv().await;
+    if planted!(AnswerDroppedInSelect) {
+        tokio::task::yield_now().await;
+    }
+    answer
 }
 
 /// Gauges are floats; counts of this program are far below where that loses a unit.

@@ -77,7 +77,7 @@ const NOT_CAUGHT: &[(Bug, &str)] = &[
     (Bug::LookUpAnswersNotTaken, "not planted yet"),
     (
         Bug::UnreadIsHeard,
-        "rare: a burst must lie unread at the end of a lease",
+        "rare here: tasks in random order catch it",
     ),
     (Bug::UnknownIsSuccess, "not planted yet"),
     (Bug::GraceWithoutTtl, "not caught in the seeds tried"),

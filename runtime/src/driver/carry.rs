@@ -8,6 +8,7 @@ use crate::{
     error_chain::chain,
     hints::Changes,
     metrics as names,
+    probes::planted,
     protocol::{self, PeerWord},
     store::{Commit, LeaseAnswer, Store, StoreError, TakeLease, Timed},
 };
@@ -22,7 +23,7 @@ use niyanta_core::{
     time::WallTime,
 };
 use std::{future::Future, sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 use tracing::{Instrument as _, error, info, warn};
 
 /// A read or a commit that has no answer by then never will: its connection is given up.
@@ -300,13 +301,21 @@ impl Driver {
     }
 }
 
+/// Waits for an answer about the lease, but not for ever.
+async fn of_lease<T>(within: Duration, question: impl Future<Output = T>) -> Result<T, Elapsed> {
+    if planted!(RenewalWithoutTimeout) {
+        return Ok(question.await);
+    }
+    timeout(within, question).await
+}
+
 async fn take_lease(
     store: Arc<dyn Store>,
     ask: AskId,
     question: TakeLease,
     within: Duration,
 ) -> Event {
-    match timeout(within, store.take_lease(question)).await {
+    match of_lease(within, store.take_lease(question)).await {
         Ok(Ok(Timed {
             value: LeaseAnswer::Taken(generation),
             database_time,
@@ -335,7 +344,7 @@ async fn take_lease(
 }
 
 async fn read_lease(store: Arc<dyn Store>, ask: AskId, within: Duration) -> Event {
-    match timeout(within, store.read_lease()).await {
+    match of_lease(within, store.read_lease()).await {
         Ok(Ok(Timed {
             value: row,
             database_time,
@@ -364,7 +373,7 @@ async fn renew_lease(
     within: Duration,
 ) -> Event {
     let began = tokio::time::Instant::now();
-    let answer = timeout(within, store.renew_lease(&incarnation, generation, ttl)).await;
+    let answer = of_lease(within, store.renew_lease(&incarnation, generation, ttl)).await;
     metrics::histogram!(names::LEASE_RENEWAL_SECONDS).record(began.elapsed());
     match answer {
         Ok(Ok(Timed {

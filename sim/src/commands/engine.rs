@@ -19,7 +19,8 @@ pub(crate) struct Engine {
 pub(crate) struct Arguments {
     /// Which seed.
     seed: u64,
-    /// Run so many seeds from there on, without their stories.
+    /// Run so many seeds from there on, without their stories; with a bug planted, until a property
+    /// catches it that is named for it.
     #[arg(long)]
     seeds: Option<u64>,
     /// Plant this bug, by number or name.
@@ -33,15 +34,42 @@ pub(crate) struct Arguments {
 /// Runs them.
 pub(crate) fn run(arguments: &Arguments, engine: &Engine) -> ExitCode {
     plant(arguments.bug);
-    let is_clean = match arguments.seeds {
-        Some(seeds) => run_many(engine, arguments.seed, seeds),
-        None => replay(engine, arguments.seed, arguments.about.as_deref()),
+    let is_clean = match (arguments.seeds, arguments.bug) {
+        (Some(seeds), Some(bug)) => hunt(engine, bug, arguments.seed..arguments.seed + seeds),
+        (Some(seeds), None) => run_many(engine, arguments.seed, seeds),
+        (None, _) => replay(engine, arguments.seed, arguments.about.as_deref()),
     };
     if is_clean {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Whether the bug is caught in these seeds, by a property that may say so.
+fn hunt(engine: &Engine, bug: Bug, seeds: Range<u64>) -> bool {
+    let began = Instant::now();
+    let mut others = 0;
+    for (count, seed) in (1..).zip(seeds) {
+        let Some(violation) = (engine.run)(seed, false).violation else {
+            continue;
+        };
+        if bug.is_caught_by(violation.property) {
+            println!(
+                "{} is caught at seed {seed}, after {count} seeds and {:.1} s: {violation}",
+                bug.name(),
+                began.elapsed().as_secs_f64()
+            );
+            return true;
+        }
+        others += 1;
+        println!("seed {seed}: {violation}, which is not named for it");
+    }
+    println!(
+        "{} is not caught; {others} seeds violate something else",
+        bug.name()
+    );
+    false
 }
 
 fn run_many(engine: &Engine, from: u64, seeds: u64) -> bool {

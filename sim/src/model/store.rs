@@ -89,6 +89,15 @@ impl Store {
         }
     }
 
+    /// The same rows, for whoever changes them and takes it back: nobody is connected.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self {
+            tables: self.tables.clone(),
+            ..Self::new(self.clock)
+        }
+    }
+
     /// Adds a customer.
     pub fn add_customer(&mut self, row: CounterRow) {
         self.tables.customers.insert(row.limits.id, row);

@@ -189,6 +189,22 @@ impl SimStore {
         look(&self.lock())
     }
 
+    /// What a transaction sees that will be rolled back: the rows as they are, changed for nobody.
+    #[must_use]
+    pub fn rolled_back(&self) -> Self {
+        let database = self.lock();
+        let copy = Database {
+            model: database.model.copy(),
+            shelf: database.shelf.clone(),
+            last: database.last,
+            witness: None,
+        };
+        Self {
+            database: Arc::new(Mutex::new(copy)),
+            time: self.time.clone(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Database> {
         // A panic in here is a failed run, which must be told as itself.
         self.database.lock().unwrap_or_else(PoisonError::into_inner)

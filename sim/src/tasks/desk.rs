@@ -16,7 +16,11 @@ use crate::{
 use futures::future::BoxFuture;
 use niyanta_core::time::Duration;
 use runtime::store::StoreError;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use sim_probes::{Bug, is_planted};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use tokio::{sync::oneshot, time::sleep};
 
 /// Where questions are executed.
@@ -32,6 +36,8 @@ struct State {
     rng: Rng,
     rates: StoreRates,
     hangs: Vec<Hang>,
+    /// Coordinators with a connection that was given back in the middle of a transaction.
+    amid: BTreeSet<usize>,
 }
 
 /// The store does not get on with questions of a coordinator, or of all.
@@ -68,6 +74,7 @@ impl Desk {
             rng,
             rates,
             hangs: Vec::new(),
+            amid: BTreeSet::new(),
         };
         Self {
             store,
@@ -125,10 +132,7 @@ impl Desk {
         }
         let later = rng.duration(Duration::from_millis(50), Duration::from_millis(4_000));
         // Reads wait for no row.
-        let writes = matches!(
-            kind,
-            "take_lease" | "renew_lease" | "commit" | "submit" | "wish" | "wish_worker"
-        );
+        let writes = matches!(kind, "take_lease" | "renew_lease" | "commit") || is_callers(kind);
         if rng.per_mille(rates.answer_lost) {
             Course::AnswerLost(soon)
         } else if rng.per_mille(rates.orphaned) {
@@ -167,12 +171,16 @@ impl Way for Crossing {
         if matches!(course, Course::PanicsBefore) {
             std::panic::panic_any(ON_PURPOSE);
         }
+        let (transaction, store) = self.transaction(question.kind);
         let (answer, answered) = oneshot::channel();
         let (desk, place) = (Arc::clone(&self.desk), self.place);
         self.desk.node.run(Box::pin(async move {
-            desk.execute(place, course, job, answer).await;
+            desk.execute((place, store), course, job, answer).await;
         }));
         let answer = answered.await;
+        if let Some(transaction) = transaction {
+            transaction.end();
+        }
         if matches!(course, Course::PanicsAfter(_)) {
             std::panic::panic_any(ON_PURPOSE);
         }
@@ -180,10 +188,48 @@ impl Way for Crossing {
     }
 }
 
+impl Crossing {
+    /// What a caller's statement runs in. With one bug planted that is a transaction of the caller's
+    /// future: dropped half-way, it goes back to the pool with its connection, and whoever is given
+    /// that is told of success before everything is rolled back.
+    fn transaction(&self, kind: &'static str) -> (Option<Transaction<'_>>, SimStore) {
+        if !is_planted(Bug::StatementDropped) || !is_callers(kind) {
+            return (None, self.desk.store.clone());
+        }
+        let is_amid = self.desk.state().amid.remove(&self.place);
+        let store = if is_amid {
+            self.desk.store.rolled_back()
+        } else {
+            self.desk.store.clone()
+        };
+        (Some(Transaction(self)), store)
+    }
+}
+
+/// Open until its end, or until its connection is given back as it is.
+struct Transaction<'a>(&'a Crossing);
+
+impl Transaction<'_> {
+    fn end(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        self.0.desk.state().amid.insert(self.0.place);
+    }
+}
+
+/// Whether it is a write of the API.
+fn is_callers(kind: &str) -> bool {
+    matches!(kind, "submit" | "wish" | "wish_worker")
+}
+
 impl Desk {
     async fn execute<T, F>(
         &self,
-        place: usize,
+        (place, store): (usize, SimStore),
         course: Course,
         job: F,
         answer: oneshot::Sender<Result<T, StoreError>>,
@@ -200,7 +246,7 @@ impl Desk {
             Course::Orphaned(after) => {
                 drop(answer);
                 sleep(after).await;
-                drop(job(self.store.clone()).await);
+                drop(job(store).await);
                 return;
             }
             Course::Broken | Course::PanicsBefore => return,
@@ -215,7 +261,7 @@ impl Desk {
             drop(answer.send(Err(StoreError::LockTimeout("a row".into()))));
             return;
         }
-        let done = job(self.store.clone()).await;
+        let done = job(store).await;
         match course {
             Course::AnswerLost(_) => drop(answer),
             _ if died || matches!(course, Course::Silent(_)) => {

@@ -81,8 +81,8 @@ pub enum Strike {
     Congest(Host, Duration, Duration),
     /// The connection of a coordinator takes no words.
     Stall(Host, Duration),
-    /// So many words reach every coordinator while the machine is starved: between its turns a
-    /// driver waits so long.
+    /// So many words reach every coordinator while the one that leads is starved: it waits so
+    /// long between its turns.
     Burst(usize, Duration),
 }
 
@@ -233,8 +233,8 @@ impl Scenario {
             12 => Strike::Stall(coordinator, length),
             13 if rng.per_mille(50) => Strike::Burst(OVERFLOW, Duration::from_millis(20)),
             _ => {
-                let starved = Duration::from_millis(rng.between(20, 450));
-                let words = usize::try_from(rng.between(300, 6_000)).unwrap_or(300);
+                let starved = Duration::from_millis(rng.between(150, 470));
+                let words = usize::try_from(rng.between(500, 8_000)).unwrap_or(500);
                 Strike::Burst(words, starved)
             }
         }
@@ -256,7 +256,7 @@ fn store_rates(rng: &mut Rng) -> StoreRates {
         locked: rate(20),
         slow: rate(60),
         silent: rate(5),
-        panics: rate(5),
+        panics: rate(12),
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) struct Stage {
     pub(super) last_undo: u64,
     /// Somebody whose words mean nothing.
     pub(super) crowd: SimBroker,
-    is_healed: bool,
+    pub(super) is_healed: bool,
     /// A leader that led all the time was asked to stop.
     has_called: bool,
     _watching: Watching,

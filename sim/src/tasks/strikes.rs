@@ -24,6 +24,7 @@ pub(super) enum Undo {
     Reconnect(Address),
     Relieve(Address),
     Feed,
+    Starve(Address, Duration, Moment),
 }
 
 impl Stage {
@@ -103,30 +104,52 @@ impl Stage {
                 };
                 self.shared.pace.stall(place, Instant::now() + length);
             }
-            Strike::Burst(words, starved) => self.burst(now, words, starved).await,
+            Strike::Burst(words, starved) => {
+                let who = self.running(Host::Leader)?;
+                self.burst(now, who, words, starved).await;
+            }
         }
         Some(())
     }
 
-    /// Words that nobody understands, for every coordinator, on a machine that is starved until they
-    /// are read.
-    async fn burst(&mut self, now: Moment, words: usize, starved: Duration) {
-        self.shared.pace.starve(starved);
+    /// Words that nobody understands, on a machine that is starved: the process that leads gets on for
+    /// a moment at a time, and reads what one turn takes.
+    async fn burst(&mut self, now: Moment, who: Address, words: usize, starved: Duration) {
         let subject = Subjects::default().events();
         for _ in 0..words {
             let word = Bytes::from_static(b"{}");
             // The crowd's connection is always there.
             drop(self.crowd.publish(&subject, None, word).await);
         }
+        self.shared.pace.starve(MOMENT);
         let turns = u32::try_from(words / A_TURN + 1).unwrap_or(u32::MAX);
-        self.later(now.plus(starved * turns), Undo::Feed);
+        let until = now.plus(starved * turns);
+        self.later(until, Undo::Feed);
+        self.starve(now, who, starved, until);
+    }
+
+    /// Lets a process get on for a moment now and then, until then.
+    fn starve(&mut self, now: Moment, who: Address, starved: Duration, until: Moment) {
+        if now >= until || self.is_healed {
+            return;
+        }
+        if self.running_at(who) && !self.paused.contains_key(&who) {
+            self.handle.pause(self.nodes[&who]);
+            self.paused.insert(who, now);
+            self.later(now.plus(starved), Undo::Resume(who));
+        }
+        let next = now.plus(starved + MOMENT);
+        self.later(next, Undo::Starve(who, starved, until));
+    }
+
+    fn running_at(&self, who: Address) -> bool {
+        !self.down.contains(&who) && !self.handle.is_exit(self.nodes[&who])
     }
 
     /// A host whose process is there.
     fn running(&self, host: Host) -> Option<Address> {
         let who = self.address(host)?;
-        let is_gone = self.down.contains(&who) || self.handle.is_exit(self.nodes[&who]);
-        (!is_gone).then_some(who)
+        self.running_at(who).then_some(who)
     }
 
     /// A process is gone.
@@ -142,7 +165,9 @@ impl Stage {
     }
 
     pub(super) fn undo(&mut self, now: Moment, undo: Undo) {
-        self.shared.checker.tell("fault", &format!("{undo:?}"));
+        if !matches!(undo, Undo::Starve(..)) {
+            self.shared.checker.tell("fault", &format!("{undo:?}"));
+        }
         match undo {
             Undo::Start(who) => {
                 // One that was asked to stop may still be at it: it is started when it has ended.
@@ -159,6 +184,7 @@ impl Stage {
                 };
                 self.shared.hub.change_weather(relieve);
             }
+            Undo::Starve(who, starved, until) => self.starve(now, who, starved, until),
             Undo::Feed => self.shared.pace.starve(Duration::ZERO),
         }
     }
@@ -194,3 +220,6 @@ impl Stage {
 
 /// A driver reads about so many words in a turn.
 const A_TURN: usize = 256;
+
+/// A starved process gets on for so long at a time.
+const MOMENT: Duration = Duration::from_millis(1);

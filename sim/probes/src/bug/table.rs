@@ -269,4 +269,10 @@ bugs! {
     UnknownStopIgnored = 161, Worker, [Events], ["progress"];
     /// An attempt is reported stopped while it is being stopped.
     StoppedBeforeItEnds = 162, Worker, [Events], ["P9", "P7"];
+    /// What waits to be said is said although its term has ended meanwhile.
+    OldTermSpoken = 171, Driver, [Tasks], ["P17", "P3", "P4"];
+    /// An answer is taken and then waited over, where another input may come first.
+    AnswerDroppedInSelect = 172, Driver, [Tasks], ["progress", "P23"];
+    /// A task that panics leaves its question open.
+    PanicSwallowed = 173, Driver, [Tasks], ["progress", "P23"];
 }

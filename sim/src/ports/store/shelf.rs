@@ -15,7 +15,7 @@ use runtime::store::{
 use std::collections::BTreeMap;
 
 /// Everything beside the model.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Shelf {
     pub(super) papers: BTreeMap<WorkloadId, Papers>,
     /// What the submission that is being run says of its workload.
