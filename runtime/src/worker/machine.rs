@@ -169,6 +169,8 @@ pub struct Machine {
     logs: Logs,
     /// When a stopping worker gives up waiting for its work and for answers.
     shutdown: Option<Timestamp>,
+    /// It is stopping, its time was up, and what still ran is being killed.
+    is_killing: bool,
     random: u64,
     wall: WallTime,
 }
@@ -216,6 +218,7 @@ impl Machine {
             requests: BTreeMap::new(),
             logs: Logs::default(),
             shutdown: None,
+            is_killing: false,
             random: settings.seed,
             wall: WallTime(0),
             settings,
@@ -442,26 +445,27 @@ impl Machine {
         }
     }
 
-    /// Deregisters once a stopping worker holds nothing and has said everything, or its time is up.
+    /// Deregisters once a stopping worker holds nothing and has said everything, or its time is up and
+    /// what it still ran is dead.
     fn leave_when_empty(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         let Some(until) = self.shutdown else {
             return;
         };
         let said_all = self.held.is_empty() && self.requests.is_empty() && self.logs.is_empty();
         match self.phase {
-            Phase::Registered(_) if said_all || now >= until => {
-                let alive: Vec<_> = self.alive().collect();
-                for (workload, attempt) in alive {
-                    self.kill(workload, attempt, actions);
+            Phase::Registered(_) if said_all || now >= until || self.is_killing => {
+                if self.has_killed_all(now, until, actions) {
+                    self.requests
+                        .retain(|_, pending| pending.about.is_last_report());
+                    self.say_farewell(now, actions);
                 }
-                self.requests
-                    .retain(|_, pending| pending.about.is_last_report());
-                self.say_farewell(now, actions);
             }
             // The leader may have taken the registration in, and only its answer is missing.
-            Phase::Registering if self.held.is_empty() || now >= until => {
-                self.requests.clear();
-                self.say_farewell(now, actions);
+            Phase::Registering if self.held.is_empty() || now >= until || self.is_killing => {
+                if self.has_killed_all(now, until, actions) {
+                    self.requests.clear();
+                    self.say_farewell(now, actions);
+                }
             }
             Phase::Waiting(_) if self.held.is_empty() || now >= until => self.leave(actions),
             Phase::Registered(_)
@@ -471,6 +475,30 @@ impl Machine {
             | Phase::Leaving(_)
             | Phase::Gone => {}
         }
+    }
+
+    /// The goodbye says that nothing runs any more: what is killed must be gone before. What does not
+    /// even die is left to the end of the lease, and the worker goes without a word.
+    fn has_killed_all(
+        &mut self,
+        now: Timestamp,
+        until: Timestamp,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let alive: Vec<_> = self.alive().collect();
+        if alive.is_empty() {
+            return true;
+        }
+        for (workload, attempt) in alive {
+            self.kill(workload, attempt, actions);
+        }
+        if !self.is_killing {
+            self.is_killing = true;
+            self.shutdown = Some(now.plus(FAREWELL));
+        } else if now >= until {
+            self.leave(actions);
+        }
+        false
     }
 
     fn say_farewell(&mut self, now: Timestamp, actions: &mut Vec<Action>) {

@@ -5,7 +5,7 @@ mod ends;
 mod rig;
 
 use super::*;
-use crate::protocol::Body;
+use crate::protocol::{Body, Incoming};
 use niyanta_core::WorkerMessage;
 use rig::{Rig, WORKLOAD, secs};
 
@@ -316,4 +316,24 @@ fn nothing_spins() {
         steps += 1;
     }
     assert!(steps < 200, "{steps} steps in two minutes");
+}
+
+#[test]
+fn the_goodbye_waits_until_what_is_killed_is_gone() {
+    let mut rig = Rig::registered();
+    rig.assign(1);
+    let started = rig.sent().pop().unwrap();
+    rig.answer_ok(&started);
+    rig.handle(Event::ShutdownRequested(secs(2)));
+    rig.sent();
+    rig.advance(secs(2));
+    rig.tick();
+    assert_eq!(rig.kills(), [1]);
+    let says_goodbye = |rig: &mut Rig| {
+        let goodbye = |said: &Incoming| matches!(said.body, Body::Plain(WorkerMessage::Deregister));
+        rig.sent().iter().any(goodbye)
+    };
+    assert!(!says_goodbye(&mut rig), "it is still dying");
+    rig.ended(1, Outcome::Killed);
+    assert!(says_goodbye(&mut rig));
 }
