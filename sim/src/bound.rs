@@ -29,6 +29,8 @@ pub struct Facts {
     pub longest_run: Duration,
     /// The fewest slots that any of them that can be placed at all may use.
     pub slots: u32,
+    /// How far the database's clock may be set back: what it keeps moments of waits so much longer.
+    pub set_back: Duration,
 }
 
 /// The bound, and what it consists of.
@@ -43,6 +45,13 @@ impl Bound {
     #[must_use]
     pub fn total(&self) -> Duration {
         self.terms.iter().map(|(_, length)| *length).sum()
+    }
+
+    /// How long an assignment may go neither confirmed nor taken back: all but what attempts take.
+    #[must_use]
+    pub fn confirmation(&self) -> Duration {
+        let terms = self.terms.iter().filter(|(what, _)| *what != BACKLOG);
+        terms.map(|(_, length)| *length).sum()
     }
 }
 
@@ -89,11 +98,13 @@ pub fn progress(facts: &Facts) -> Bound {
             ("repeated reports", reports),
             ("sweeps", sweeps),
             ("stops", stops),
-            ("backlog", backlog),
+            (BACKLOG, backlog),
+            ("the database's clock", facts.set_back),
         ],
     }
 }
 
+const BACKLOG: &str = "backlog";
 /// An answer that takes longer is given up.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a worker that is asked to stop may take.
@@ -119,6 +130,7 @@ mod tests {
             attempts_left: 60,
             longest_run: Duration::from_secs(40),
             slots: 3,
+            set_back: Duration::ZERO,
         }
     }
 
@@ -140,6 +152,7 @@ mod tests {
         assert!(longer(|facts| facts.attempts_left *= 2));
         assert!(longer(|facts| facts.longest_run *= 2));
         assert!(longer(|facts| facts.slots = 1));
+        assert!(longer(|facts| facts.set_back = facts.ttl));
     }
 
     #[test]

@@ -474,6 +474,20 @@ impl Plan {
         blows.any(|blow| matches!(blow, Blow::FailOver { .. }))
     }
 
+    /// How far the database's clock may be set back, all together.
+    #[must_use]
+    pub fn set_back(&self) -> Duration {
+        let blows = self.strikes.iter().map(|strike| strike.blow);
+        blows
+            .map(|blow| {
+                let Blow::StepDatabaseClock { millis } = blow else {
+                    return Duration::ZERO;
+                };
+                Duration::from_millis(millis.min(0).unsigned_abs().into())
+            })
+            .sum()
+    }
+
     /// The database's clock may be set.
     #[must_use]
     pub fn steps_clock(&self) -> bool {

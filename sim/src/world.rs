@@ -83,6 +83,8 @@ pub struct World {
     armed: Vec<Strike>,
     is_healed: bool,
     progress_bound: Duration,
+    /// Assignments that were not confirmed when it was last looked, since when.
+    unconfirmed: BTreeMap<(WorkloadId, Attempt), Moment>,
     led_after: Option<Duration>,
     struck: BTreeSet<&'static str>,
     is_finished: bool,
@@ -328,6 +330,7 @@ impl World {
             armed: Vec::new(),
             is_healed: false,
             progress_bound: Duration::ZERO,
+            unconfirmed: BTreeMap::new(),
             led_after: None,
             struck: BTreeSet::new(),
             is_finished: false,

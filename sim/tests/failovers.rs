@@ -14,8 +14,10 @@ use sim::{
 };
 use std::{env, thread, time::Instant};
 
-/// Under two minutes in the test profile on two cores at rest.
-const SEEDS: u64 = 10_000;
+/// A few minutes in the test profile on two cores at rest.
+const SEEDS: u64 = 20_000;
+/// So many seeds get into every situation that has a name.
+const SEEDS_FOR_ALL_MARKS: u64 = 20_000;
 
 fn number(name: &str, otherwise: u64) -> u64 {
     env::var(name)
@@ -56,6 +58,14 @@ fn every_property_holds_through_seeded_failovers() {
         report.unstable.is_empty(),
         "other hashes the second time: seeds {:?}",
         report.unstable
+    );
+    let missed = report.never_reached();
+    for mark in &missed {
+        eprintln!("never reached: {} ({})", mark.words(), mark.name());
+    }
+    assert!(
+        report.seeds < SEEDS_FOR_ALL_MARKS || missed.is_empty(),
+        "no seed got into a situation that matters: the generator or the mark is wrong"
     );
     assert!(
         report.seeds < 200 || counts.leader_changes > report.seeds,

@@ -201,7 +201,7 @@ impl Term {
         if planted!(TerminalByTimeout) && is_told_often {
             return self.close(id, Over::Lost, Actor::System);
         }
-        if is_past(workload.unconfirmed_at(&self.config)) && !planted!(HandOverBelieved) {
+        if is_past(workload.unconfirmed_at(&self.config)) {
             return self.on_unconfirmed(id);
         }
         let sending = workload.open.as_ref().and_then(|open| open.next_send);

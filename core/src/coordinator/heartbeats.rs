@@ -22,7 +22,8 @@ impl Term {
         running: &[(WorkloadId, Attempt)],
         effects: &mut Vec<Effect>,
     ) {
-        let ended = self.fleet.has_ended(&request.worker, &request.incarnation);
+        let ended = self.fleet.has_ended(&request.worker, &request.incarnation)
+            && !planted!(LateHeartbeatRevives);
         let known = self.fleet.get(&request.worker);
         let Some(worker) = known.filter(|w| w.is_current(&request.incarnation) && !ended) else {
             if ended {

@@ -3,6 +3,7 @@
 use crate::{
     Config,
     ids::{Attempt, BatchNumber, Incarnation, WorkerId},
+    probes::planted,
     snapshot::WorkloadRow,
     time::{DatabaseClock, Duration, Timestamp},
     workload::{Cause, Desired, Status},
@@ -122,7 +123,9 @@ impl Workload {
     /// When an assignment that its living worker never confirmed is given up.
     pub(crate) fn unconfirmed_at(&self, config: &Config) -> Option<Timestamp> {
         let open = self.open.as_ref()?;
-        let waits = self.status() == Status::Scheduled && self.stopping().is_none();
+        let waits = self.status() == Status::Scheduled
+            && self.stopping().is_none()
+            && !planted!(HandOverBelieved);
         let lease = Config::with_drift_margin(config.heartbeat_timeout);
         waits.then_some(open.told_at?.plus(lease))
     }

@@ -10,6 +10,7 @@
 //! Reads no clock and waits for nothing: [`super::outcome`] does that over the store port, and the
 //! simulator does it over its model. Does not know any operation.
 
+use crate::probes::planted;
 use std::time::Duration;
 
 /// How long a mutation may look for its outcome: the response deadline less a margin.
@@ -87,11 +88,13 @@ impl Pursuit {
 
     /// A sending showed something, so long after the call began.
     pub fn hear(&mut self, elapsed: Duration, showed: Showed) -> Next {
+        // A look-up that finds nothing is taken for the end of it.
+        let believed = !self.doubt || planted!(LookUpAnswersNotTaken);
         match showed {
             Showed::Success => return Next::AnswerIt,
             Showed::Refusal | Showed::Failure if self.doubt => return Next::AnswerUnknown,
             Showed::Refusal | Showed::Failure => return Next::AnswerIt,
-            Showed::NotDone if !self.doubt && elapsed >= UNSENT_PATIENCE.min(self.patience) => {
+            Showed::NotDone if believed && elapsed >= UNSENT_PATIENCE.min(self.patience) => {
                 return Next::AnswerUnavailable;
             }
             Showed::NotDone => {}

@@ -40,14 +40,19 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let seconds = clock.seconds();
     println!(
         "{} runs in {seconds:.2} s of one core: {:.0} seeds a second, {:.0} events a second, \
-         {:.0} times real time; {} events a run, {fewest} at least, {} changes of leader",
+         {:.0} times real time; {:.1} simulated seconds and {} events a run, {fewest} events at \
+         least, {} changes of leader",
         arguments.seeds,
         per(arguments.seeds, seconds),
         per(counts.events, seconds),
         counts.simulated.as_secs_f64() / seconds,
+        counts.simulated.as_secs_f64() / per(arguments.seeds, 1.0).max(1.0),
         counts.events / arguments.seeds.max(1),
         counts.leader_changes,
     );
+    if arguments.turmoil == 0 {
+        return ExitCode::SUCCESS;
+    }
     bench_turmoil(arguments.turmoil)
 }
 

@@ -30,6 +30,8 @@ pub enum Occasion {
     Report,
     /// An attempt is killed on a worker; counted for each submission.
     Kill,
+    /// A coordinator's process is scheduled again after a pause; counted for each coordinator.
+    Waking,
 }
 
 impl Occasion {
@@ -45,6 +47,7 @@ impl Occasion {
         Self::WorkerStart,
         Self::Report,
         Self::Kill,
+        Self::Waking,
     ];
 
     /// Its name in schedule files.
@@ -61,6 +64,7 @@ impl Occasion {
             Self::WorkerStart => "worker-start",
             Self::Report => "report",
             Self::Kill => "kill",
+            Self::Waking => "waking",
         }
     }
 
@@ -127,6 +131,10 @@ pub enum Choice {
     StopManner,
     /// How long the killing takes.
     KillLength,
+    /// What it looks at first: its timers, or the answers or messages that have come meanwhile.
+    WakingOrder,
+    /// Whether what it says of its own software can be stored.
+    WorkerText,
 }
 
 /// What a choice is between. The benign pick is always 0, or the shortest.
@@ -166,6 +174,8 @@ impl Choice {
         Self::RunTalk,
         Self::StopManner,
         Self::KillLength,
+        Self::WakingOrder,
+        Self::WorkerText,
     ];
 
     /// The occasion it is an aspect of.
@@ -186,7 +196,8 @@ impl Choice {
             Self::RunEnd | Self::RunLength | Self::RunCheckpoint | Self::RunTalk => Occasion::Run,
             Self::StopLength | Self::StopManner => Occasion::Stop,
             Self::KillLength => Occasion::Kill,
-            Self::WorkerRoom => Occasion::WorkerStart,
+            Self::WakingOrder => Occasion::Waking,
+            Self::WorkerRoom | Self::WorkerText => Occasion::WorkerStart,
             Self::ReportText => Occasion::Report,
         }
     }
@@ -207,12 +218,13 @@ impl Choice {
             Self::StatementCourse => "course",
             Self::CourseDelay => "course-delay",
             Self::RestartFate => "restart",
-            Self::ReportText => "text",
+            Self::ReportText | Self::WorkerText => "text",
             Self::RunLength | Self::StopLength | Self::KillLength => "length",
             Self::RunTalk => "talk",
             Self::StopManner => "manner",
             Self::RunCheckpoint => "checkpoint",
             Self::WorkerRoom => "room",
+            Self::WakingOrder => "order",
         }
     }
 
@@ -241,7 +253,7 @@ impl Choice {
             ]),
             Self::StatementEnd => Values::Names(&["sent", "missing"]),
             Self::RestartFate => Values::Names(&["undone", "committed"]),
-            Self::ReportText => Values::Names(&["good", "bad"]),
+            Self::ReportText | Self::WorkerText => Values::Names(&["good", "bad"]),
             Self::CallFate => Values::Names(&["arrives", "lost"]),
             Self::RunEnd => Values::Names(&[
                 "completes",
@@ -252,6 +264,9 @@ impl Choice {
             ]),
             Self::RunTalk => Values::Names(&["silent", "talks"]),
             Self::StopManner => Values::Names(&["stops", "ignores"]),
+            Self::WakingOrder => {
+                Values::Names(&["timers-first", "answers-first", "messages-first"])
+            }
             Self::MessageDelay
             | Self::MessageDouble
             | Self::StatementDelay
@@ -398,7 +413,7 @@ impl Who {
                 let kind = kind.map_or("?", |kind| kind.name());
                 format!("c{}.{kind}", number / KINDS)
             }
-            Occasion::Reading => format!("c{number}"),
+            Occasion::Reading | Occasion::Waking => format!("c{number}"),
             Occasion::Call if self == Self::OPERATORS => "operators".to_owned(),
             Occasion::Call => format!("customer{number}"),
             Occasion::Run | Occasion::Stop | Occasion::Report | Occasion::Kill => {
@@ -424,7 +439,7 @@ impl Who {
                 let number = place.checked_mul(KINDS)?.checked_add(*kind as u16)?;
                 Some(Self(number))
             }
-            Occasion::Reading => number("c"),
+            Occasion::Reading | Occasion::Waking => number("c"),
             Occasion::Call if name == "operators" => Some(Self::OPERATORS),
             Occasion::Call => number("customer"),
             Occasion::Run | Occasion::Stop | Occasion::Report | Occasion::Kill => number("job"),

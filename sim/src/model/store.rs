@@ -49,7 +49,7 @@ use niyanta_core::{
 };
 use session::Session;
 use sim_probes::{Bug, is_planted};
-use std::{collections::VecDeque, sync::Arc};
+use std::{cell::RefCell, collections::VecDeque, sync::Arc};
 use tables::Tables;
 use transaction::Transaction;
 
@@ -69,6 +69,8 @@ pub struct Store {
     copies: Option<VecDeque<Tables>>,
     /// What a wrong variant shows instead of the present.
     before_last_batch: Option<Box<Snapshot>>,
+    /// How far a wrong variant has read what is new.
+    read_by_cursor: RefCell<read::Cursor>,
 }
 
 impl Store {
@@ -86,6 +88,7 @@ impl Store {
             changes: Vec::new(),
             copies: None,
             before_last_batch: None,
+            read_by_cursor: RefCell::default(),
         }
     }
 

@@ -236,13 +236,108 @@ impl Shape {
     fn all_strikes(&self, streams: &Streams) -> Vec<Strike> {
         let mut strikes = self.strikes(&mut streams.stream("plan.strikes", 0));
         self.add_rare_ones(&mut streams.stream("plan.rare-strikes", 0), &mut strikes);
+        self.add_faithless_databases(&mut streams.stream("plan.database", 0), &mut strikes);
+        self.add_sleepy_candidates(&mut streams.stream("plan.candidates", 0), &mut strikes);
         strikes.sort_by_key(|strike| strike.at);
         strikes
     }
 
-    /// What is rarer in the world than a crash: each seed has at most a few kinds of it. A database
-    /// whose clock is set, or that goes on from a copy that misses commits, keeps fewer promises: only
-    /// schedule files have those.
+    /// Some databases break a promise: their clock is set, or they go on from a copy that misses
+    /// commits. Fewer properties hold then, so few seeds have it, and hardly any has both.
+    fn add_faithless_databases(&self, rng: &mut Rng, strikes: &mut Vec<Strike>) {
+        let (steps, fails_over) = (rng.per_mille(50), rng.per_mille(60));
+        let drawn = |rng: &mut Rng, during: Option<InFlight>, blow| {
+            let at = Moment(rng.below(self.heal_at.0 * 9 / 10));
+            let some = rng.per_mille(600);
+            let during = during.or_else(|| rng.pick(InFlight::ALL).copied().filter(|_| some));
+            Strike { at, during, blow }
+        };
+        if steps {
+            for _ in 0..rng.between(1, 3) {
+                let longest = if rng.per_mille(300) { 60_000 } else { 8_000 };
+                let length = i32::try_from(rng.between(1, longest)).unwrap_or(1);
+                let millis = if rng.per_mille(500) { length } else { -length };
+                let taken = rng.per_mille(300).then_some(InFlight::LeaseTaken);
+                strikes.push(drawn(rng, taken, Blow::StepDatabaseClock { millis }));
+            }
+            // A candidate sleeps over its takeover, whose lease the clock ends at once, and wakes when
+            // somebody else has led for a while.
+            if self.coordinators > 1 && rng.per_mille(400) {
+                let ttl = u64::try_from(self.ttl.as_millis()).unwrap_or(3_000);
+                let millis = i32::try_from(rng.between(ttl, 3 * ttl)).unwrap_or(10_000);
+                let step = Blow::StepDatabaseClock { millis };
+                let step = drawn(rng, Some(InFlight::LeaseTaken), step);
+                let at = step.at;
+                strikes.push(step);
+                let who = Target::Leader;
+                let length = rng.duration(self.ttl / 4, self.ttl);
+                let (during, blow) = (
+                    Some(InFlight::LeaseTaking),
+                    Blow::PauseCoordinator { who, length },
+                );
+                strikes.push(Strike { at, during, blow });
+                let down = rng.duration(Duration::from_millis(10), secs(5));
+                let at = at.plus(Duration::from_millis(1));
+                let (during, blow) = (None, Blow::CrashCoordinator { who, down });
+                strikes.push(Strike { at, during, blow });
+            }
+        }
+        if fails_over {
+            for _ in 0..rng.between(1, 2) {
+                let most = if rng.per_mille(500) { 3 } else { 40 };
+                let commits = usize::try_from(rng.between(1, most)).unwrap_or(1);
+                let down = rng.duration(Duration::from_millis(10), secs(5));
+                strikes.push(drawn(rng, None, Blow::FailOver { commits, down }));
+            }
+            // A new leader's takeover is lost with its first batch under way, and whoever starts then
+            // knows nothing of it.
+            if rng.per_mille(700) {
+                let commits = usize::try_from(rng.between(1, 6)).unwrap_or(1);
+                let down = rng.duration(Duration::from_millis(1), Duration::from_millis(500));
+                let lost = Blow::FailOver { commits, down };
+                let lost = drawn(rng, Some(InFlight::BatchSent), lost);
+                let at = Moment(lost.at.0.saturating_sub(1_000_000));
+                strikes.push(lost);
+                let down = rng.duration(self.ttl / 2, self.ttl * 2);
+                let who = Target::Leader;
+                let blow = Blow::CrashCoordinator { who, down };
+                strikes.push(Strike {
+                    at,
+                    during: None,
+                    blow,
+                });
+            }
+        }
+    }
+
+    /// A candidate sleeps while its takeover is answered, and wakes to a lease that may be over.
+    fn add_sleepy_candidates(&self, rng: &mut Rng, strikes: &mut Vec<Strike>) {
+        if self.coordinators < 2 || !rng.per_mille(120) {
+            return;
+        }
+        for _ in 0..rng.between(1, 3) {
+            let at = Moment(rng.below(self.heal_at.0 * 9 / 10));
+            let length = rng.duration(self.ttl / 2, self.ttl * 2);
+            let who = Target::Leader;
+            let during = Some(
+                *rng.pick(&[InFlight::LeaseTaken, InFlight::LeaseTaking])
+                    .unwrap_or(&InFlight::LeaseTaken),
+            );
+            let blow = Blow::PauseCoordinator { who, length };
+            strikes.push(Strike { at, during, blow });
+            // Somebody must want the lease.
+            let down = rng.duration(Duration::from_millis(10), secs(5));
+            let blow = Blow::CrashCoordinator { who, down };
+            let at = at.plus(Duration::from_millis(1));
+            strikes.push(Strike {
+                at,
+                during: None,
+                blow,
+            });
+        }
+    }
+
+    /// What is rarer in the world than a crash: each seed has at most a few kinds of it.
     fn add_rare_ones(&self, rng: &mut Rng, strikes: &mut Vec<Strike>) {
         let kinds: Vec<u64> = (0..5).filter(|_| rng.per_mille(100)).collect();
         for kind in kinds {
@@ -422,7 +517,11 @@ impl Shape {
                 length: self.lease * 3,
             },
             11 => Blow::RestartStore { down },
-            _ => Blow::Overload { who, length },
+            // Beyond the end of the workers' leases: what they said lies unread all the while.
+            _ => Blow::Overload {
+                who,
+                length: length.max(rng.duration(Duration::ZERO, self.lease * 3)),
+            },
         };
         let needs_worker = (6..11).contains(&family);
         (!needs_worker || self.workers > 0).then_some(blow)

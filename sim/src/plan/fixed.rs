@@ -100,7 +100,7 @@ fn customer(id: u128) -> CustomerPlan {
 }
 
 /// A submission every three tenths of a second for the first ten seconds, so that the leader dies
-/// with work under way.
+/// with work under way; none may run for long, so that all have ended when the time is over.
 fn errand(id: u16) -> Errand {
     let Some(workload_type) = types().into_iter().nth(usize::from(id % 3)) else {
         unreachable!("there are three types")
@@ -116,8 +116,8 @@ fn errand(id: u16) -> Errand {
                 workload_type,
                 affinity: Affinity::Anywhere,
                 priority: 10,
-                max_retries: 3,
-                timeout: secs(60),
+                max_retries: 1,
+                timeout: secs(6),
                 on_lease_loss: OnLeaseLoss::Stop,
                 run_after: None,
             },

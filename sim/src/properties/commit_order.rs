@@ -77,6 +77,13 @@ impl CommitOrder {
                 view.store.lease().generation
             ));
         }
+        let holder = view.store.lease();
+        if batch.generation == holder.generation && batch.incarnation != holder.incarnation {
+            return Err(format!(
+                "{name} of {} landed in the term of {}",
+                batch.incarnation, holder.incarnation
+            ));
+        }
         let follows = key.0 == self.last.0 && key.1 == self.last.1.next();
         let begins = key.0 > self.last.0 && key.1 == BatchNumber(1);
         if !follows && !begins {

@@ -1,5 +1,6 @@
 //! P23: bounded wait.
 //!
+//! - A workload's key follows from its priority and the moment from which it is eligible.
 //! - FIFO at equal key: within a class no workload is placed before one of a smaller key that was in
 //!   the leader's sight.
 //! - Every placeable workload is considered within the stated number of sweeps: none that could be
@@ -18,6 +19,7 @@ use crate::{
     model::store::{Change, Moved},
 };
 use niyanta_core::{
+    Config,
     batch::{Batch, WorkerRecord, WorkloadWrite},
     fleet::{WorkerDesired, WorkerStatus},
     ids::{CustomerId, WorkerId, WorkloadId, WorkloadType},
@@ -66,6 +68,10 @@ impl Property for FairOrder {
             } => {
                 self.note_room(view, batch, moved);
                 self.note_taken(view, batch);
+                batch
+                    .workloads
+                    .iter()
+                    .try_for_each(|w| check_key(view, w))?;
                 if let Some((_, bound)) = self.sight.owes(view) {
                     for (write, moved) in pairs(&batch.workloads, moved) {
                         if opens(write) {
@@ -91,6 +97,22 @@ impl Property for FairOrder {
             _ => Ok(()),
         }
     }
+}
+
+/// Its place in the order is what its priority and its waiting say, for as long as it lives.
+fn check_key(view: View<'_>, write: &WorkloadWrite) -> Result<(), String> {
+    let Some(found) = view.store.workload(write.id) else {
+        return Ok(());
+    };
+    let head_start = Config::AGEING_PER_PRIORITY * u32::from(found.row.priority);
+    let eligible = write.to.eligible_at;
+    if eligible.minus(head_start).0 != write.to.sort_key {
+        return Err(format!(
+            "{} of priority {} is eligible from {eligible:?} on and stands at {}",
+            write.id, found.row.priority, write.to.sort_key
+        ));
+    }
+    Ok(())
 }
 
 /// None of a smaller key in the same class, long in sight, is passed over.

@@ -50,6 +50,17 @@ pub(crate) struct Tally {
 }
 
 impl Ledger {
+    /// What the rows of a database add up to: after it lost commits, nothing else is known.
+    pub(super) fn of(store: &Store) -> Self {
+        let mut ledger = Self::default();
+        for id in store.workloads().map(|found| found.row.id) {
+            if let Some(entry) = Entry::of(store, id) {
+                ledger.put(id, entry);
+            }
+        }
+        ledger
+    }
+
     /// The attempts of a worker id that are open, with the incarnation that each belongs to.
     pub(crate) fn open_on(
         &self,
@@ -103,13 +114,7 @@ impl Ledger {
     pub(super) fn note(&mut self, store: &Store, change: &Change) {
         match change {
             Change::Submitted { workload, .. } => {
-                if let Some(found) = store.workload(*workload) {
-                    let entry = Entry {
-                        queue: (found.row.customer, found.row.class),
-                        leader: found.row.leader.clone(),
-                        desired: found.row.desired,
-                        since: found.waits_since.unwrap_or_default(),
-                    };
+                if let Some(entry) = Entry::of(store, *workload) {
                     self.put(*workload, entry);
                 }
             }
@@ -194,6 +199,16 @@ impl Ledger {
 }
 
 impl Entry {
+    fn of(store: &Store, id: WorkloadId) -> Option<Self> {
+        let found = store.workload(id)?;
+        Some(Self {
+            queue: (found.row.customer, found.row.class),
+            leader: found.row.leader.clone(),
+            desired: found.row.desired,
+            since: found.waits_since.unwrap_or_default(),
+        })
+    }
+
     fn waits(&self) -> bool {
         self.leader.status == Status::Pending && self.desired == Desired::Run
     }

@@ -53,10 +53,17 @@ impl Property for Limits {
             }
             Observation::Committed {
                 change: Change::Submitted { customer, .. },
-            } => check_queue(view, *customer),
+            } => {
+                check_queue(view, *customer)?;
+                check_queue_limit(view, *customer)
+            }
             Observation::Committed {
                 change: Change::Batch { batch, .. },
             } => self.check_running(view, batch),
+            Observation::Settled => view
+                .ledger
+                .customers()
+                .try_for_each(|(customer, _)| check_queue(view, customer)),
             _ => Ok(()),
         }
     }
@@ -129,12 +136,27 @@ impl Limits {
     }
 }
 
-fn check_queue(view: View<'_>, customer: CustomerId) -> Result<(), String> {
+fn check_queue_limit(view: View<'_>, customer: CustomerId) -> Result<(), String> {
     let queued = view.ledger.tally(customer).queued;
     let limit = view.customer(customer).map_or(0, |row| row.max_queued);
     if queued > limit {
         return Err(format!(
             "{customer} has {queued} queued, {limit} are allowed"
+        ));
+    }
+    Ok(())
+}
+
+/// What is counted is what is there: a place that nothing stands in would be lost for good.
+fn check_queue(view: View<'_>, customer: CustomerId) -> Result<(), String> {
+    let queued = view.ledger.tally(customer).queued;
+    let Some(row) = view.customer(customer) else {
+        return Ok(());
+    };
+    let counted = row.submitted.saturating_sub(row.left_queue);
+    if counted != queued {
+        return Err(format!(
+            "{customer} has {queued} queued, and {counted} are counted"
         ));
     }
     Ok(())

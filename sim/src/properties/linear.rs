@@ -45,6 +45,13 @@ pub(crate) enum What {
         /// The version then.
         version: u64,
     },
+    /// A wish was recorded; by the time that it was told of, after a look, the version was another's.
+    WishedEarlier(Desired),
+    /// It was looked at, and only its version is told.
+    Seen {
+        /// At this version.
+        version: u64,
+    },
     /// A wish had an unknown outcome.
     MaybeWished(Desired),
     /// A wish was refused: it has ended, or is cancelled.
@@ -112,6 +119,21 @@ impl State {
                     desired: code(desired),
                     ..self
                 })
+            }
+            What::WishedEarlier(desired) => {
+                let same = code(desired) == self.desired;
+                let fits = self.is_there && (same || self.takes());
+                fits.then_some(Self {
+                    version: self.version + u64::from(!same),
+                    desired: code(desired),
+                    ..self
+                })
+            }
+            What::Seen { version } => {
+                let fits = self.is_there
+                    && version >= self.version
+                    && self.last_version.is_none_or(|last| last == version);
+                fits.then_some(Self { version, ..self })
             }
             What::MaybeWished(desired) => {
                 let fits = self.is_there && code(desired) != self.desired && self.takes();
@@ -283,6 +305,19 @@ mod tests {
             at(6, 7, read(3, Desired::Run)),
         ];
         assert!(check(&back).is_err());
+    }
+
+    #[test]
+    fn a_wish_that_was_looked_for_may_have_been_written_long_before() {
+        let made = at(0, 1, What::Made);
+        let earlier = at(2, 9, What::WishedEarlier(Desired::Cancel));
+        let seen = at(2, 9, What::Seen { version: 3 });
+        let told = [made, earlier, seen, at(4, 5, read(2, Desired::Cancel))];
+        assert!(check(&told).is_ok());
+        let forgotten = [made, earlier, seen, at(10, 11, read(3, Desired::Run))];
+        assert!(check(&forgotten).is_err());
+        let older = [made, earlier, seen, at(10, 11, read(2, Desired::Cancel))];
+        assert!(check(&older).is_err());
     }
 
     #[test]

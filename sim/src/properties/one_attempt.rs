@@ -3,13 +3,19 @@
 use super::{Observation, Property, View, ledger::pairs};
 use crate::model::store::{Change, Moved};
 use niyanta_core::{
-    batch::{Actor, WorkloadWrite},
+    batch::{Actor, WorkerWrite, WorkloadWrite},
+    fleet::WorkerStatus,
+    ids::{Incarnation, WorkerId},
     workload::AuditKind,
 };
+use std::collections::BTreeMap;
 
 /// P7.
 #[derive(Default)]
-pub(crate) struct OneAttempt;
+pub(crate) struct OneAttempt {
+    /// Incarnations that are over: nothing that they say counts any more.
+    dead: BTreeMap<WorkerId, Incarnation>,
+}
 
 impl Property for OneAttempt {
     const NAME: &'static str = "P7";
@@ -24,6 +30,29 @@ impl Property for OneAttempt {
         for (write, moved) in pairs(&batch.workloads, moved) {
             check(view, moved, write)?;
         }
+        batch.workers.iter().try_for_each(|w| self.check_dead(w))
+    }
+}
+
+impl OneAttempt {
+    /// Who was called DEAD stays so: its attempts were given to others.
+    fn check_dead(&mut self, write: &WorkerWrite) -> Result<(), String> {
+        let WorkerWrite::Put(record) = write else {
+            self.dead.remove(write.worker());
+            return Ok(());
+        };
+        if record.status == WorkerStatus::Dead {
+            self.dead
+                .insert(record.worker.clone(), record.incarnation.clone());
+            return Ok(());
+        }
+        if self.dead.get(&record.worker) == Some(&record.incarnation) {
+            return Err(format!(
+                "{} ({}) was DEAD and is {}",
+                record.worker, record.incarnation, record.status
+            ));
+        }
+        self.dead.remove(&record.worker);
         Ok(())
     }
 }

@@ -85,11 +85,21 @@ impl ReadYourWrites {
             owned.push((now, workload));
         }
         let history = self.told.entry(workload).or_default();
-        history.operations.push(Operation {
-            begun: call.begun,
-            ended: now,
-            what,
-        });
+        let mut push = |what| {
+            history.operations.push(Operation {
+                begun: call.begun,
+                ended: now,
+                what,
+            });
+        };
+        match what {
+            // It was written by a sending that had no answer, and looked at afterwards.
+            What::Wished { desired, version } if call.in_doubt => {
+                push(What::WishedEarlier(desired));
+                push(What::Seen { version });
+            }
+            _ => push(what),
+        }
         let version = version.unwrap_or_default();
         // A submission's answer names the workload alone.
         let names_only = matches!(what, What::Made | What::Refused(_));

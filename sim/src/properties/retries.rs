@@ -87,7 +87,8 @@ impl Retries {
         }
         let cap = plans.map(|plan| plan.backoff_cap).max().unwrap_or_default();
         let latest = time.plus(cap);
-        if write.to.backoff_until.is_some_and(|until| until > latest) {
+        let steps = view.plan.steps_clock();
+        if !steps && write.to.backoff_until.is_some_and(|until| until > latest) {
             return Err(format!("{id}: a back-off beyond its cap"));
         }
         Ok(())

@@ -50,6 +50,8 @@ struct Lease {
     length: Duration,
     until: Timestamp,
     sent: BTreeMap<MessageSequence, Timestamp>,
+    /// What was said and has no answer yet: a second answer to anything but a heartbeat is old news.
+    unanswered: BTreeSet<MessageSequence>,
     /// When its process was scheduled again after a pause.
     resumed_at: Option<Moment>,
 }
@@ -202,6 +204,7 @@ impl Truth {
             length: Duration::ZERO,
             until: Timestamp::ZERO,
             sent: BTreeMap::new(),
+            unanswered: BTreeSet::new(),
             resumed_at,
         };
         let lease = self
@@ -218,7 +221,11 @@ impl Truth {
 impl Lease {
     fn sent(&mut self, now: Moment, said: &Said) {
         let Ok(incoming) = &said.read else { return };
-        if !said.renews_lease() || incoming.incarnation != self.incarnation {
+        if incoming.incarnation != self.incarnation {
+            return;
+        }
+        self.unanswered.insert(incoming.sequence);
+        if !said.renews_lease() {
             return;
         }
         let local = self.clock.read(now);
@@ -234,6 +241,10 @@ impl Lease {
             return;
         };
         self.heard = self.heard.max(generation);
+        let is_first = self.unanswered.remove(&answer.sequence);
+        if !is_first && !self.sent.contains_key(&answer.sequence) {
+            return;
+        }
         self.length = reply.lease;
         let renewed = matches!(
             reply.status,

@@ -233,6 +233,9 @@ impl World {
         }
         self.trace
             .tell(self.now, "store", || format!("{session:?} waits for a row"));
+        if self.store.renewal_waits_for_batch(session) {
+            self.observe(&Observation::RenewalWaits);
+        }
         self.set_alarm(session, LOCK_TIMEOUT, Alarm::LockTimeout);
         self.set_statement_timeout(session);
     }

@@ -46,6 +46,7 @@ impl World {
             core: Coordinator::new(config.clone(), local),
             incarnation,
             paused_until: None,
+            answers_first_until: Moment::default(),
             overloaded_until: Moment::default(),
             inbox: VecDeque::new(),
             held: VecDeque::new(),
@@ -193,6 +194,21 @@ impl World {
             return;
         }
         process.paused_until = None;
+        let point = self.decider.occasion(Occasion::Waking, Who::place(place));
+        let order = self
+            .decider
+            .pick(point, Choice::WakingOrder, |rng| match rng.below(4) {
+                0 | 1 => 0,
+                other => u32::try_from(other - 1).unwrap_or(0),
+            });
+        if order > 0 {
+            process.answers_first_until = now.plus(WAKING);
+        }
+        if order > 1 {
+            // They come through another connection than answers do.
+            let unread = process.inbox.make_contiguous();
+            unread.sort_by_key(|(_, inbound)| inbound.is_answer());
+        }
         let paused = now.since(process.paused_at);
         node.suspended += paused;
         self.trace
@@ -203,10 +219,15 @@ impl World {
             return;
         }
         if let Some(process) = self.nodes[place].awake() {
-            process.wake_at = Some(now);
             let soon = Duration::from_micros(50);
-            self.after(Duration::ZERO, Occurrence::WakeCoordinator { place, epoch });
-            self.after(soon, Occurrence::ReadInbox { place, epoch });
+            let (wakes, reads) = if process.answers_first_until > now {
+                (soon, Duration::ZERO)
+            } else {
+                (Duration::ZERO, soon)
+            };
+            process.wake_at = Some(now.plus(wakes));
+            self.after(wakes, Occurrence::WakeCoordinator { place, epoch });
+            self.after(reads, Occurrence::ReadInbox { place, epoch });
         }
     }
 
@@ -474,6 +495,8 @@ impl World {
 
 /// What a statement may take that core sets no limit to.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long after a pause answers that lay there may come before timers.
+const WAKING: Duration = Duration::from_millis(5);
 
 /// What a core holds is looked at as a whole after so many events: it costs more than the core, and
 /// what is wrong in there stays wrong.

@@ -3,7 +3,7 @@
 
 use super::{Occurrence, World};
 use crate::{
-    bound,
+    bound::{self, Bound},
     clock::Moment,
     plan::{Blow, CoordinatorPlan, FOR_GOOD, Operation},
     properties::Observation,
@@ -15,7 +15,7 @@ use niyanta_core::{
     time::Duration,
     workload::{Desired, Status},
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 impl World {
     pub(super) fn heal(&mut self) {
@@ -34,7 +34,7 @@ impl World {
             }
             self.after(soon, Occurrence::Operate(Operation::Undrain { place }));
         }
-        self.progress_bound = self.bound();
+        self.progress_bound = self.bound().total();
         self.after(soon / 2, Occurrence::LookWhetherSettled);
     }
 
@@ -52,7 +52,9 @@ impl World {
             return;
         }
         // What is done meanwhile takes nothing off what was to be done.
-        self.progress_bound = self.progress_bound.max(self.bound());
+        let bound = self.bound();
+        self.progress_bound = self.progress_bound.max(bound.total());
+        self.look_for_unconfirmed(bound.confirmation());
         let bound = self.progress_bound;
         if since_heal > bound && self.plan.loses_commits() {
             self.is_finished = true;
@@ -68,8 +70,31 @@ impl World {
         self.after(Duration::from_millis(250), Occurrence::LookWhetherSettled);
     }
 
+    /// An assignment that nobody confirms, once all hear each other, is a slot that is lost until the
+    /// attempt's time-out.
+    fn look_for_unconfirmed(&mut self, bound: Duration) {
+        let now = self.now;
+        let open = self.store.open_workloads().map(|found| &found.row);
+        let scheduled: BTreeMap<_, _> = open
+            .filter(|row| row.leader.status == Status::Scheduled)
+            .map(|row| {
+                let key = (row.id, row.leader.attempt);
+                (key, self.unconfirmed.get(&key).copied().unwrap_or(now))
+            })
+            .collect();
+        self.unconfirmed = scheduled;
+        let oldest = self.unconfirmed.iter().min_by_key(|(_, since)| **since);
+        if let Some(((id, attempt), since)) = oldest
+            && now.since(*since) > bound
+            && !self.plan.loses_commits()
+        {
+            let why = format!("{id} attempt {attempt} is neither confirmed nor taken back");
+            self.observe(&Observation::Stuck { why: &why, bound });
+        }
+    }
+
     /// Everything must have settled this long after healing.
-    fn bound(&self) -> Duration {
+    fn bound(&self) -> Bound {
         let plans = || self.plan.coordinators.iter();
         let most = |length: fn(&CoordinatorPlan) -> Duration| {
             plans().map(length).max().unwrap_or_default()
@@ -103,8 +128,8 @@ impl World {
             attempts_left: left.sum(),
             longest_run: longest_run.unwrap_or_default(),
             slots: slots.unwrap_or(1),
+            set_back: self.plan.set_back(),
         })
-        .total()
     }
 
     /// How many slots a workload may use, if any: one at a time when it does not bear neighbours.

@@ -14,7 +14,7 @@ use crate::{
 use bytes::Bytes;
 use niyanta_core::{
     Content, Effect, Event, Reply, Request, WorkerMessage,
-    ids::{Attempt, Generation, MessageSequence, RequestId, WorkloadId},
+    ids::{Attempt, Generation, Incarnation, MessageSequence, RequestId, WorkloadId},
 };
 use runtime::{
     protocol::{self, Body, CoordinatorOrigin, Incoming, Malformed},
@@ -55,7 +55,12 @@ impl World {
         let refused = incoming.refused.is_some();
         match &incoming.body {
             Body::Plain(body) => {
-                let body = body.clone();
+                let mut body = body.clone();
+                if let WorkerMessage::Register { version, .. } = &mut body
+                    && self.slips_past(&incoming.incarnation)
+                {
+                    *version = format!("{version}\0").into();
+                }
                 self.hand_request(place, said, body);
             }
             Body::Outcome {
@@ -141,6 +146,14 @@ impl World {
         if let Some(body) = reported(&incoming.body, stored) {
             self.hand_request(place, said, body);
         }
+    }
+
+    /// Whether the edge lets something of this process through that no column can hold.
+    fn slips_past(&self, incarnation: &Incarnation) -> bool {
+        self.hosts.iter().any(|host| {
+            let worker = host.worker.as_ref();
+            host.speaks_unspeakably && worker.is_some_and(|w| w.incarnation() == incarnation)
+        })
     }
 
     /// Whether what an attempt reports holds a text that no column can hold: it does each time.

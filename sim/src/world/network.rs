@@ -190,8 +190,21 @@ impl World {
     /// How long an answer takes.
     pub(super) fn answer_delay(&mut self, point: Point) -> Duration {
         let (shortest, longest) = (Duration::from_micros(100), Duration::from_millis(1));
+        // Fewer answers than statements are slow: what is written is written.
+        let slow = if self.is_healed {
+            0
+        } else {
+            self.plan.rates.slow_statement / 4
+        };
         self.decider
-            .delay_up_to(point, Choice::AnswerDelay, shortest, longest)
+            .delay(point, Choice::AnswerDelay, shortest, |rng| {
+                let longest = if slow > 0 && rng.per_mille(slow) {
+                    ANSWER_SLOWEST
+                } else {
+                    longest
+                };
+                rng.duration(shortest, longest)
+            })
     }
 
     /// Whether a statement that is under way when its sender is stopped lacks its end.
@@ -202,6 +215,9 @@ impl World {
             > 0
     }
 }
+
+/// Beyond the shortest leader's lease.
+const ANSWER_SLOWEST: Duration = Duration::from_millis(2_500);
 
 /// What kind of statement it is, for naming what is chosen for it.
 const fn kind(statement: &Statement, purpose: &Purpose) -> StatementKind {

@@ -41,6 +41,9 @@ pub struct Process {
     pub incarnation: Incarnation,
     /// Not scheduled until then.
     pub paused_until: Option<Moment>,
+    /// Until then it reads the answers that it found when it was scheduled again before its timers
+    /// fire.
+    pub answers_first_until: Moment,
     /// Its messages are not read until then.
     pub overloaded_until: Moment,
     /// What reached it and was not read, with the moment.
@@ -115,6 +118,13 @@ pub enum Inbound {
     Event(Box<Event>),
     /// A call, and who hears its answer.
     Call(Box<Call>),
+}
+
+impl Inbound {
+    /// It is what a statement came to.
+    pub(super) const fn is_answer(&self) -> bool {
+        matches!(self, Self::Reply { .. })
+    }
 }
 
 impl Node {

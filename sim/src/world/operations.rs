@@ -440,6 +440,11 @@ impl World {
             self.watch_deadline(place, until.plus(Duration::from_micros(20)));
             return;
         }
+        if self.reads_answers_first(place) {
+            // Who has a deadline looks once more whether the answer is there.
+            self.watch_deadline(place, now.plus(Duration::from_micros(20)));
+            return;
+        }
         let mut late = Vec::new();
         let mut next = Moment(u64::MAX);
         for (id, operation) in &self.operations {
@@ -470,6 +475,15 @@ impl World {
                 self.read_late(id);
             }
         }
+    }
+
+    /// Answers lie unread that came while the process at a place was paused, and it reads them
+    /// before its timers fire.
+    fn reads_answers_first(&self, place: usize) -> bool {
+        self.nodes[place].process.as_ref().is_some_and(|process| {
+            let mut unread = process.inbox.iter();
+            process.answers_first_until > self.now && unread.any(|(_, inbound)| inbound.is_answer())
+        })
     }
 
     /// A caller waits no longer; the statement goes on.

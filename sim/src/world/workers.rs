@@ -37,6 +37,8 @@ pub(super) struct Host {
     pub all_paused: bool,
     /// The incarnation before, which has ended with all its children.
     pub before: Option<Incarnation>,
+    /// What its process says of its own software slips past the edge, and the database refuses it.
+    pub speaks_unspeakably: bool,
     inbox: VecDeque<Arrival>,
     wake_at: Option<Moment>,
     actions: Vec<Action>,
@@ -62,6 +64,7 @@ impl Host {
                 paused_until: None,
                 all_paused: false,
                 before: None,
+                speaks_unspeakably: false,
                 inbox: VecDeque::new(),
                 wake_at: None,
                 actions: Vec::new(),
@@ -101,6 +104,17 @@ impl World {
             // It was deployed anew, with more or less room.
             profile.capacity = room;
         }
+        // Ten times as often as a report: there are fewer starts.
+        let bad = if self.is_healed {
+            0
+        } else {
+            self.plan.rates.bad * 10
+        };
+        self.hosts[place].speaks_unspeakably = bad > 0
+            && self.decider.pick(point, Choice::WorkerText, |rng| {
+                u32::from(rng.per_mille(bad))
+            }) > 0;
+        let host = &mut self.hosts[place];
         let replaces = host.before.clone().filter(|_| host.plan.remembers);
         let seed = super::process_seed(self.plan.seed, "worker", place, host.epoch);
         host.worker = Some(Worker::start(profile, incarnation.clone(), replaces, seed));

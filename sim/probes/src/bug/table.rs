@@ -204,7 +204,7 @@ bugs! {
     /// A lost commit is answered with "applied".
     UnknownIsApplied = 110, Driver, [Events], ["P5", "P1", "P12"];
     /// A submission whose outcome is unknown is answered as accepted.
-    UnknownIsSuccess = 111, Http, [Events, Wire], ["P10"];
+    UnknownIsSuccess = 111, Http, [Events], ["P10"];
     /// A failure is tried again without end.
     RetriesUnlimited = 112, Core, [Events], ["P22"];
     /// The loss of a worker counts as a retry.
@@ -216,7 +216,7 @@ bugs! {
     /// A stop is told once, and its loss never noticed.
     StopToldOnce = 116, Core, [Events], ["progress", "P10"];
     /// A new leader does not add the longest TTL to the grace.
-    GraceWithoutTtl = 117, Core, [Events], ["P8", "P9"];
+    GraceWithoutTtl = 117, Core, [Events], ["P8", "P9", "P15"];
     /// A back-off doubles beyond its cap.
     BackoffUncapped = 118, Core, [Events], ["P22"];
     /// A new leader forgets until when workloads wait.

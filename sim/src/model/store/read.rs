@@ -10,11 +10,19 @@ use super::{
     transaction::{Next, Transaction},
 };
 use niyanta_core::{
-    ids::{CustomerId, Generation, LoadId, PlacementClass, WorkloadId},
+    ids::{Attempt, CustomerId, Generation, LoadId, PlacementClass, WorkloadId},
     snapshot::{CustomerRow, Load, Loaded, Snapshot, SweepCursor, WorkloadRow},
     time::WallTime,
 };
+use sim_probes::{Bug, is_planted};
 use std::collections::BTreeSet;
+
+/// How far a wrong reader of new rows has come.
+#[derive(Debug, Default)]
+pub(super) struct Cursor {
+    known: BTreeSet<WorkloadId>,
+    passed: WallTime,
+}
 
 impl Store {
     pub(super) fn snapshot(&self, time: WallTime, generation: Generation, limit: u32) -> Answer {
@@ -124,7 +132,12 @@ impl Store {
                     .filter(|row| after.is_none_or(|after| (row.leader.sort_key, row.id) > after));
                 (rows.workloads, rows.complete) = cut(found.cloned(), limit);
             }
-            Load::Sweep { after } => (rows.workloads, rows.complete) = self.sweep(*after, limit),
+            Load::Sweep { after } => {
+                (rows.workloads, rows.complete) = self.sweep(*after, limit);
+                if is_planted(Bug::CursorSkipsLateCommits) {
+                    self.forget_late_commits(&mut rows.workloads);
+                }
+            }
             Load::Eligible { after, until } => {
                 let waiting = self.tables.waiting.iter().map(|place| place.workload);
                 let mut found: Vec<&WorkloadRow> = waiting
@@ -183,6 +196,21 @@ impl Store {
         let from = after.map_or(Unbounded, Excluded);
         let ids = self.tables.waiting.range((from, Unbounded));
         cut(self.rows_of(ids.map(|place| place.workload)), limit)
+    }
+
+    /// A planted bug: what never ran is read past a cursor, in the order of its admission, which is
+    /// not the order of the commits.
+    fn forget_late_commits(&self, rows: &mut Vec<WorkloadRow>) {
+        let mut read = self.read_by_cursor.borrow_mut();
+        let (known, passed) = (read.known.clone(), read.passed);
+        rows.retain(|row| {
+            let is_new = row.leader.attempt == Attempt::ZERO;
+            !is_new || known.contains(&row.id) || row.leader.eligible_at > passed
+        });
+        for row in rows {
+            read.known.insert(row.id);
+            read.passed = read.passed.max(row.leader.eligible_at);
+        }
     }
 
     fn customers_of<'a>(&self, rows: impl Iterator<Item = &'a WorkloadRow>) -> Vec<CustomerRow> {

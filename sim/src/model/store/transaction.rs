@@ -209,6 +209,17 @@ impl Store {
         false
     }
 
+    /// A renewal waits for a row that a batch holds: a busy database would cost the leader its lease.
+    #[must_use]
+    pub fn renewal_waits_for_batch(&self, id: SessionId) -> bool {
+        let holder = self.transaction(id).and_then(|tx| {
+            let renews = matches!(*tx.statement, Statement::RenewLease(_));
+            let waits_for = tx.waits_for.as_ref().filter(|_| renews)?;
+            self.transaction(self.locks.holder(waits_for)?)
+        });
+        holder.is_some_and(|tx| matches!(*tx.statement, Statement::Persist(_)))
+    }
+
     fn commit_transaction(&mut self, id: SessionId, mut tx: Transaction, now: Moment) {
         let writes = std::mem::take(&mut tx.writes);
         if !writes.is_empty() {

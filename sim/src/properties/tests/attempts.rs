@@ -51,7 +51,7 @@ fn p6_only_legal_moves() {
 
 #[test]
 fn p7_a_report_counts_for_an_attempt_that_finished() {
-    let (mut rig, mut p7) = (Rig::new(), OneAttempt);
+    let (mut rig, mut p7) = (Rig::new(), OneAttempt::default());
     rig.assigned(&mut p7, W);
     let write = rig.write(W, &[AuditKind::Completed]);
     let change = rig.forged(1, 9, vec![write]);
@@ -70,7 +70,7 @@ fn p7_a_report_counts_for_an_attempt_that_finished() {
 
 #[test]
 fn p7_no_second_attempt_beside_an_open_one() {
-    let (mut rig, mut p7) = (Rig::new(), OneAttempt);
+    let (mut rig, mut p7) = (Rig::new(), OneAttempt::default());
     rig.assigned(&mut p7, W);
     let write = rig.write(W, &[AuditKind::Scheduled]);
     let change = rig.forged(1, 9, vec![write]);
