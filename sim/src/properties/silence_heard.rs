@@ -81,9 +81,11 @@ impl Property for SilenceHeard {
             }
             Observation::WordReached { place, said } => {
                 let local = view.plan.coordinators[*place].clock.read(view.now);
-                // Reports say nothing of the lease: only what renews it breaks a silence.
+                // Reports say nothing of the lease: only what renews it breaks a silence. Nothing that
+                // an incarnation says renews anything once it is DEAD, whether it is told so or not.
                 if let (Some(ear), Ok(who), true) =
                     (self.nodes.get_mut(place), &said.read, said.renews_lease())
+                    && !is_dead(view, &who.worker, &who.incarnation)
                 {
                     ear.hear((who.worker.clone(), who.incarnation.clone()), local);
                 }
@@ -99,6 +101,14 @@ impl Property for SilenceHeard {
             _ => Ok(()),
         }
     }
+}
+
+/// It was called DEAD, for its silence or because an operator removed it.
+fn is_dead(view: View<'_>, worker: &WorkerId, incarnation: &Incarnation) -> bool {
+    let found = view.store.worker(worker).map(|found| &found.row.record);
+    found.is_some_and(|record| {
+        record.incarnation == *incarnation && record.status == WorkerStatus::Dead
+    })
 }
 
 impl SilenceHeard {

@@ -173,7 +173,7 @@ bugs! {
     /// A stop that is not answered in time counts as done.
     TerminalByTimeout = 60, Core, [Events, Exhaustive], ["P9"];
     /// An unconfirmed assignment is given away when the lease that it was based on ends.
-    UnconfirmedGivenAway = 61, Core, [Events, Exhaustive], ["P8", "P9"];
+    UnconfirmedGivenAway = 61, Core, [Events, Exhaustive], ["P8", "P9", "P15"];
     /// The audit events of folded steps share a number.
     FoldedShareNumber = 62, Model, [Events, Real], ["P16"];
     /// A submission that is not found after an unknown outcome is answered 503.
