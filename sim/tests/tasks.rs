@@ -12,7 +12,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// A few minutes for two processes on two cores at rest, after the second build.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 2_000;
 
 /// Runs the simulator with these arguments in a fresh process; says whether nothing was violated, and
 /// what it told.

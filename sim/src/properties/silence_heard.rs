@@ -81,11 +81,9 @@ impl Property for SilenceHeard {
             }
             Observation::WordReached { place, said } => {
                 let local = view.plan.coordinators[*place].clock.read(view.now);
-                // Reports say nothing of the lease: only what renews it breaks a silence. Nothing that
-                // an incarnation says renews anything once it is DEAD, whether it is told so or not.
+                // Reports say nothing of the lease: only what renews it breaks a silence.
                 if let (Some(ear), Ok(who), true) =
                     (self.nodes.get_mut(place), &said.read, said.renews_lease())
-                    && !is_dead(view, &who.worker, &who.incarnation)
                 {
                     ear.hear((who.worker.clone(), who.incarnation.clone()), local);
                 }
@@ -101,14 +99,6 @@ impl Property for SilenceHeard {
             _ => Ok(()),
         }
     }
-}
-
-/// It was called DEAD, for its silence or because an operator removed it.
-fn is_dead(view: View<'_>, worker: &WorkerId, incarnation: &Incarnation) -> bool {
-    let found = view.store.worker(worker).map(|found| &found.row.record);
-    found.is_some_and(|record| {
-        record.incarnation == *incarnation && record.status == WorkerStatus::Dead
-    })
 }
 
 impl SilenceHeard {
@@ -206,12 +196,16 @@ impl Ear {
         let Some((who, read_at)) = self.unanswered.remove(&to) else {
             return;
         };
+        let removed = self.removed.contains(&who);
         let heard = self.last.entry(who).or_default();
         if *status == ReplyStatus::IncarnationEnded {
             heard.ended = true;
             heard.at = heard.renewed;
         } else {
             heard.renewed = read_at;
+            if removed {
+                heard.at = heard.at.max(read_at);
+            }
         }
     }
 
@@ -226,9 +220,12 @@ impl Ear {
 
     fn hear(&mut self, who: (WorkerId, Incarnation), local: Timestamp) {
         let since = self.listening_since;
+        let removed = self.removed.contains(&who);
         let heard = self.last.entry(who).or_default();
         heard.longest = heard.longest.max(local.since(heard.at.max(since)));
-        if !heard.ended {
+        // Whom the leader was told to remove it answers no more, and what it does not answer renews
+        // nothing; the batch that says so may take long to land.
+        if !heard.ended && !removed {
             heard.at = local;
         }
     }
