@@ -27,7 +27,7 @@ const SLACK: Duration = Duration::from_secs(30);
 /// What it may add where a wrong variant is meant to fail.
 const SLACK_OF_PLANTS: Duration = Duration::from_millis(2_500);
 /// What happens at all happens within this.
-const SOON: Duration = Duration::from_secs(60);
+pub(super) const SOON: Duration = Duration::from_secs(60);
 
 /// A database, and who watches it.
 pub(super) struct Bench {

@@ -3,7 +3,7 @@
 mod plans;
 mod short;
 
-use super::bench::{Bench, Clock, Party, end};
+use super::bench::{Bench, Clock, Party, SOON, end};
 use super::ways::{Verdict, check, find_out, sees};
 use super::words::{Content, batch, batch_words, take, wish};
 use crate::line::{Fate, Point, Words};
@@ -11,6 +11,7 @@ use plans::{Plan, waits_for_takeover};
 use short::{Misfit, short};
 use sim::conformance::Op;
 use std::fmt;
+use tests::until;
 
 /// A case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +159,11 @@ async fn twin(bench: &mut Bench, arrives_first: bool) -> Result<(), String> {
     })?;
     if arrives_first {
         leader.let_go().await;
+        // The line may not have noticed yet that this is an orphan, which it waits for.
+        until("the lost content to land", SOON, async || {
+            (bench.ledger().await.first == 1).then_some(())
+        })
+        .await;
     }
     // The term is dropped, and the leader, whose lease is its own still, begins another.
     bench.must(&leader, &take(Some(1), true), "taken 2").await?;
