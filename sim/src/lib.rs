@@ -10,8 +10,8 @@
 //!            └───────── Plan: everything drawn from the seed ──────────┘
 //! ```
 //!
-//! There is no async here, no thread inside a run, and no entropy but the seed. The same seed gives
-//! the same hash, in any process.
+//! There is no async in this engine, no thread inside a run, and no entropy but the seed. The same seed
+//! gives the same hash, in any process. [`turmoil`] and `tasks` run the production driver as well.
 //!
 //! Compiled with `--cfg madsim` this is another engine, [`tasks`], and what it stands on. Nothing else
 //! is public then, so that what nobody calls is not compiled to the end.

@@ -5,6 +5,7 @@
 //! when everything has come to rest, is the same for all and stands here.
 
 mod client;
+mod draw;
 mod handler;
 mod operator;
 mod report;
@@ -12,6 +13,7 @@ mod settle;
 mod surroundings;
 
 pub(crate) use client::run_client;
+pub(crate) use draw::{at, broker_rates, clock, secs};
 pub(crate) use handler::{SimHandler, TYPES};
 pub(crate) use operator::run_operator;
 pub use report::{Outcome, Report};

@@ -122,7 +122,8 @@ pub(super) fn moment(text: &str) -> String {
     )
 }
 
-/// A field as text: nothing for null, also within an object, moments as people read them, words without quotes.
+/// A field as text: nothing for null, also within an object, moments as people read them, words
+/// without quotes.
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

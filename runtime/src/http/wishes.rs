@@ -146,5 +146,5 @@ pub(super) fn changed_nothing(error: StoreError) -> StoreError {
 }
 
 pub(super) fn overtaken() -> StoreError {
-    StoreError::Unavailable("another was written each time that it was looked at".into())
+    StoreError::Unavailable("another change was written each time that it was looked at".into())
 }

@@ -40,6 +40,19 @@ pub enum CreateConfig {
     NoCustomer,
 }
 
+impl CreateConfig {
+    /// Why nothing was written upon a revision, by the customer as it is now. Revisions only grow: one
+    /// that is still there was there all the while.
+    #[cfg(feature = "real")]
+    pub(super) fn refused(found: Option<&CustomerView>, upon: Revision) -> Self {
+        match found {
+            None => Self::NoCustomer,
+            Some(view) if view.revision == upon => Self::TypeTaken,
+            Some(_) => Self::Overtaken,
+        }
+    }
+}
+
 /// What became of a replacement.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReplaceConfig {

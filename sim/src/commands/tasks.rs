@@ -52,13 +52,11 @@ fn folder() -> anyhow::Result<PathBuf> {
 
 /// What runs all the time in this build alone, and how far it is optimised; the workspace says it of
 /// what runs in both.
-const OPTIMISED: [(&str, u8); 8] = [
+const OPTIMISED: [(&str, u8); 6] = [
     ("madsim", 3),
-    ("serde_json", 2),
     ("async-task", 2),
     ("naive-timer", 2),
     ("spin", 2),
     ("rand@0.8", 2),
     ("rand_xoshiro", 2),
-    ("bytes", 2),
 ];

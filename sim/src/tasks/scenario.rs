@@ -1,10 +1,10 @@
 //! What a seed means here: who is there, how they are configured, and what goes wrong when.
 
 use crate::{
-    clock::{Clock, Moment},
+    clock::Moment,
     decision::{Rng, Streams},
     model::broker::Direction,
-    parties::Setting,
+    parties::{Setting, at, broker_rates, clock, secs},
 };
 use niyanta_core::time::Duration;
 
@@ -133,38 +133,6 @@ impl Scenario {
         scenario
     }
 
-    /// The scenario that engines are compared on: three coordinators, five workers, 30 s, one crash
-    /// of the leader, and nothing else.
-    #[must_use]
-    pub fn fixed(seed: u64) -> Self {
-        let still = Clock {
-            origin: 1_000_000_000,
-            drift_ppm: 0,
-        };
-        let setting = Setting {
-            seed,
-            engine: ENGINE,
-            coordinators: 3,
-            workers: 5,
-            clients: 1,
-            ttl: secs(3),
-            heartbeat_timeout: secs(4),
-            dead_threshold: secs(5),
-            statement_within: secs(10),
-            clocks: vec![still; 8],
-            has_operators: false,
-            heal_at: at(28_000),
-        };
-        Self {
-            setting,
-            store_rates: StoreRates::default(),
-            broker_rates: [0; 3],
-            slow_publishes: 0,
-            hang_ups: 0,
-            strikes: vec![(at(10_000), Strike::Kill(Host::Leader, secs(4)))],
-        }
-    }
-
     /// At least one fault makes the leader change; the others strike anywhere.
     fn draw_strikes(&self, rng: &mut Rng) -> Vec<(Moment, Strike)> {
         let Setting { ttl, heal_at, .. } = self.setting;
@@ -258,32 +226,6 @@ fn store_rates(rng: &mut Rng) -> StoreRates {
         silent: rate(5),
         panics: rate(12),
     }
-}
-
-fn broker_rates(rng: &mut Rng) -> [u64; 3] {
-    let mut rate = |most| {
-        if rng.per_mille(500) {
-            rng.below(most)
-        } else {
-            0
-        }
-    };
-    [rate(60), rate(60), rate(60)]
-}
-
-fn clock(rng: &mut Rng) -> Clock {
-    Clock {
-        origin: rng.between(1, 1_000_000) * 1_000_000_000,
-        drift_ppm: i64::try_from(rng.below(10_001)).unwrap_or(0) - 5_000,
-    }
-}
-
-const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-fn at(millis: u64) -> Moment {
-    Moment::default().plus(Duration::from_millis(millis))
 }
 
 /// More words than a subscription holds.

@@ -3,7 +3,7 @@
 use crate::{
     clock::{Clock, Moment},
     decision::{Rng, Streams},
-    parties::Setting,
+    parties::{Setting, at, broker_rates, clock, secs},
 };
 use niyanta_core::time::Duration;
 
@@ -221,32 +221,6 @@ fn store_rates(rng: &mut Rng) -> StoreRates {
         locked: rate(20),
         slow: rate(60),
     }
-}
-
-fn broker_rates(rng: &mut Rng) -> [u64; 3] {
-    let mut rate = |most| {
-        if rng.per_mille(500) {
-            rng.below(most)
-        } else {
-            0
-        }
-    };
-    [rate(60), rate(60), rate(60)]
-}
-
-fn clock(rng: &mut Rng) -> Clock {
-    Clock {
-        origin: rng.between(1, 1_000_000) * 1_000_000_000,
-        drift_ppm: i64::try_from(rng.below(10_001)).unwrap_or(0) - 5_000,
-    }
-}
-
-const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-fn at(millis: u64) -> Moment {
-    Moment::default().plus(Duration::from_millis(millis))
 }
 
 /// Whose draws these are.

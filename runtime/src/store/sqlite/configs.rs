@@ -125,23 +125,12 @@ impl Session {
             // The type is taken, unless it is by an earlier sending of this very statement.
             None => match self.config(customer, config.id).await? {
                 Some(row) => Ok(CreateConfig::Created(row)),
-                None => self.why_not_created(customer, upon).await,
+                None => {
+                    let found = self.customer(customer).await?;
+                    Ok(CreateConfig::refused(found.as_ref(), upon))
+                }
             },
         }
-    }
-
-    /// Revisions only grow: one that is still there was there all the while.
-    async fn why_not_created(
-        &self,
-        customer: CustomerId,
-        upon: Revision,
-    ) -> Result<CreateConfig, StoreError> {
-        let found = self.customer(customer).await?;
-        Ok(match found.map(|view| view.revision) {
-            None => CreateConfig::NoCustomer,
-            Some(revision) if revision == upon => CreateConfig::TypeTaken,
-            Some(_) => CreateConfig::Overtaken,
-        })
     }
 
     pub(super) async fn config(
